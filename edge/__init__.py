@@ -1,0 +1,1 @@
+"""edgearm: hierarchical robot policies on the robot. Imports with numpy alone."""
