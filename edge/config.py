@@ -1,0 +1,156 @@
+"""The configuration of a run: a TOML file, overridden by command-line flags. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.errors import ConfigError
+from edge.records import read
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Where the images come from: a V4L2 index or path (`0`, `/dev/video2`) or a URL. Frames older than `stale_ms` are refused."""
+
+    front: str = ""
+    wrist: str = ""
+    stale_ms: float = 300.0
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """How long and how often the robot may try. A budget that runs out ends the subtask or the task with the reason.
+
+    Attributes:
+        call_s: Seconds one call may take before it ends as `timeout`.
+        calls: Calls in one task, counting every retry.
+        retries: Failed calls in a row before the task is given up.
+        plan_s: Seconds the planner may take for one call.
+        plan_attempts: Times the planner is asked again after it wrote no usable call.
+    """
+
+    call_s: float = 12.0
+    calls: int = 24
+    retries: int = 4
+    plan_s: float = 10.0
+    plan_attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The real-time loop. `rate_hz` cycles a second; `priority` of SCHED_FIFO where the right is granted, 0 never asks."""
+
+    rate_hz: float = 1000.0
+    bus_hz: float = 250.0
+    baud: int = 1_000_000
+    priority: int = 80
+    cpu: int = -1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`replan_every` targets after a chunk began, the next one is computed. `threads` of the inference backend."""
+
+    replan_every: int = 4
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Planner:
+    """`threads` of llama.cpp."""
+
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything `edge run` can be told. Relative paths in a file are relative to that file."""
+
+    bundle: str = "models/reference"
+    port: str = ""
+    runs: str = "runs"
+    cameras: Cameras = Cameras()
+    budgets: Budgets = Budgets()
+    loop: Loop = Loop()
+    policy: Policy = Policy()
+    planner: Planner = Planner()
+
+    def __post_init__(self) -> None:
+        positive = {
+            "cameras.stale_ms": self.cameras.stale_ms,
+            "budgets.call_s": self.budgets.call_s,
+            "budgets.calls": self.budgets.calls,
+            "budgets.plan_s": self.budgets.plan_s,
+            "loop.rate_hz": self.loop.rate_hz,
+            "loop.bus_hz": self.loop.bus_hz,
+            "policy.replan_every": self.policy.replan_every,
+            "policy.threads": self.policy.threads,
+            "planner.threads": self.planner.threads,
+        }
+        for name, value in positive.items():
+            if not value > 0:  # also refuses NaN
+                raise ConfigError(f"{name} cannot be used", expected="a number above 0", got=str(value))
+        for name, count in (
+            ("budgets.retries", self.budgets.retries),
+            ("budgets.plan_attempts", self.budgets.plan_attempts),
+        ):
+            if count < 0:
+                raise ConfigError(f"{name} cannot be used", expected="0 or more", got=str(count))
+
+
+def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Reads a configuration file, if any, and lays the overrides over it.
+
+    Args:
+        path: A TOML file with the keys of `RunConfig`; tables for the nested ones.
+        overrides: Values by dotted name, e.g. `{"cameras.front": "0"}`; None means "not given".
+
+    Raises:
+        ConfigError: No such file, not TOML, an unknown key (the nearest is named), a wrong type or range.
+    """
+    data: dict[str, Any] = {}
+    where = "the command line"
+    if path is not None:
+        path = Path(path)
+        where = str(path)
+        data = _parse(path)
+        for key in ("bundle", "runs"):
+            if isinstance(data.get(key), str):
+                data[key] = str(path.parent / data[key])
+    # Read the file before the flags are laid over it: a mistake in the file is reported even where a flag would hide it.
+    read(RunConfig, data, where, ConfigError)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            *tables, key = name.split(".")
+            table = data
+            for part in tables:
+                table = table.setdefault(part, {})
+            table[key] = value
+    return read(RunConfig, data, where, ConfigError)
+
+
+def to_mapping(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain values, for the log."""
+    return dataclasses.asdict(config)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ConfigError(
+            f"cannot read {path}", got=str(problem.strerror), fix="pass --config FILE.toml that exists"
+        ) from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(
+            f"{path} is not TOML", got=str(problem), fix="see docs/configuration.md for an example"
+        ) from problem

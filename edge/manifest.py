@@ -1,0 +1,229 @@
+"""What a bundle is made of, and the checks that keep a wrong one off the robot. A bundle is a directory with `manifest.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edge.errors import BundleError
+from edge.records import read
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """`target_hz` targets a second, `horizon` targets in a chunk."""
+
+    target_hz: float
+    horizon: int
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two targets of a chunk."""
+        return round(1e9 / self.target_hz)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Side of the square RGB images the two networks see, in pixels."""
+
+    policy: int
+    planner: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of a graph. `kind` is the field's name for it, e.g. `state/camera/image`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    kind: str
+
+
+@dataclass(frozen=True)
+class PolicyPart:
+    """The policy's graph and what goes in and out of it. Normalisation is inside the graph."""
+
+    file: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class PlannerPart:
+    """The planner's language half and vision half, both GGUF."""
+
+    model: str
+    projector: str
+
+
+@dataclass(frozen=True)
+class MonitorNumbers:
+    """How the end of a subtask is read from the policy and the gripper. Openings are fractions, times are seconds.
+
+    A held 3 cm cube keeps the SO-101's gripper at an opening of 0.26; closed on nothing it goes well below 0.2.
+    """
+
+    finished_probability: float = 0.5
+    finished_count: int = 2
+    held_above: float = 0.2
+    held_below: float = 0.4
+    still_within: float = 0.03
+    empty_for_s: float = 1.2
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a bundle: enough to make it again."""
+
+    command: str
+    seed: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a runtime needs to know about a bundle before it opens a file of it."""
+
+    format: int
+    api_hash: str
+    robot: str
+    joints: tuple[str, ...]
+    units: tuple[str, ...]
+    rates: Rates
+    images: Images
+    policy: PolicyPart
+    files: dict[str, str]
+    made_by: Origin
+    planner: PlannerPart | None = None
+    monitor: MonitorNumbers = MonitorNumbers()
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle directory and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Path of a file the manifest lists."""
+        return self.path / name
+
+    def verify(self) -> None:
+        """Checks that every listed file is there with the content the manifest was written for.
+
+        Raises:
+            BundleError: A file is missing, or its sha256 differs.
+        """
+        listed = self.manifest.files
+        used = [self.manifest.policy.file]
+        if self.manifest.planner is not None:
+            used += [self.manifest.planner.model, self.manifest.planner.projector]
+        for name in used:
+            if name not in listed:
+                raise BundleError(f"{MANIFEST} uses {name} but lists no checksum for it", fix="export the bundle again")
+        for name, expected in listed.items():
+            path = self._inside(name)
+            if not path.is_file():
+                raise BundleError(
+                    f"the bundle lacks {name}",
+                    expected=f"{path}, {expected[:12]}…",
+                    got="no such file",
+                    fix="copy the whole directory again, or export it again with `python -m export bundle`",
+                )
+            if (got := sha256(path)) != expected:
+                raise BundleError(
+                    f"{name} of the bundle is not the file it was made with",
+                    expected=f"sha256 {expected}",
+                    got=f"sha256 {got}",
+                    fix="restore the file; after a change on purpose, export the bundle again",
+                )
+
+    def check_fits(self, *, api_hash: str, robot: str, joints: Sequence[str]) -> None:
+        """Checks that the bundle was made for this robot and this robot API.
+
+        Raises:
+            BundleError: Another API, robot, or order of joints.
+        """
+        made = self.manifest
+        for what, expected, got, fix in (
+            ("robot", robot, made.robot, "use a bundle made for this robot, or describe the other one"),
+            ("joints", ", ".join(joints), ", ".join(made.joints), "use a bundle made for these joints in this order"),
+            (
+                "robot API",
+                api_hash,
+                made.api_hash,
+                "the API changed after training: retrain and export, or check out its code",
+            ),
+        ):
+            if expected != got:
+                raise BundleError(f"the bundle was made for another {what}", expected=expected, got=got, fix=fix)
+
+    def _inside(self, name: str) -> Path:
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise BundleError(
+                f"{MANIFEST} lists a file outside the bundle", got=name, fix="list files by relative names"
+            )
+        return self.path / parts
+
+
+def load(path: Path | str) -> Bundle:
+    """Reads the manifest of a bundle. Call `verify` and `check_fits` before using its files.
+
+    Raises:
+        BundleError: No such directory, no manifest, not JSON, an unknown or missing key, or another format.
+    """
+    path = Path(path)
+    text_path = path / MANIFEST
+    fix = "pass --bundle DIRECTORY; `python -m export bundle` makes one"
+    if not path.is_dir():
+        raise BundleError(f"no bundle at {path}", expected=f"a directory with {MANIFEST}", got="no directory", fix=fix)
+    if not text_path.is_file():
+        raise BundleError(
+            f"no bundle at {path}", expected=f"a directory with {MANIFEST}", got=f"no {MANIFEST}", fix=fix
+        )
+    try:
+        data = json.loads(text_path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise BundleError(
+            f"{text_path} is not JSON", expected="JSON", got=str(problem), fix="export the bundle again"
+        ) from problem
+    if isinstance(data, Mapping) and data.get("format") != FORMAT:
+        got = str(data.get("format", "no key 'format'"))
+        raise BundleError(
+            f"{text_path} has another format", expected=str(FORMAT), got=got, fix="export the bundle again"
+        )
+    manifest = read(Manifest, data, str(text_path), BundleError)
+    if len(manifest.units) != len(manifest.joints):
+        got = f"{len(manifest.units)} units for {len(manifest.joints)} joints"
+        raise BundleError(
+            f"{text_path}: units and joints differ in number", expected="one unit for each joint", got=got
+        )
+    if manifest.rates.target_hz <= 0 or manifest.rates.horizon < 1:
+        raise BundleError(f"{text_path}: rates cannot be used", expected="positive rates", got=str(manifest.rates))
+    return Bundle(path, manifest)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""The run configuration: a file, flags over it, and mistakes that name their remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.config import RunConfig, load
+from edge.errors import ConfigError
+
+EXAMPLE = """
+port = "/dev/ttyACM0"
+bundle = "reference"
+[cameras]
+front = "0"
+wrist = "http://robot/wrist"
+[budgets]
+call_s = 20
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "arm.toml"
+    path.write_text(EXAMPLE)
+    return path
+
+
+def test_no_file_gives_the_defaults() -> None:
+    assert load() == RunConfig()
+
+
+def test_a_file_is_read_and_its_paths_are_relative_to_it(file: Path) -> None:
+    config = load(file)
+    assert config.port == "/dev/ttyACM0" and config.cameras.wrist == "http://robot/wrist"
+    assert config.budgets.call_s == 20.0 and config.budgets.calls == RunConfig().budgets.calls
+    assert Path(config.bundle) == file.parent / "reference"
+
+
+def test_flags_win_and_absent_flags_change_nothing(file: Path) -> None:
+    config = load(file, {"port": "/dev/pts/7", "cameras.front": None, "cameras.wrist": "2", "bundle": "elsewhere"})
+    assert (config.port, config.cameras.front, config.cameras.wrist) == ("/dev/pts/7", "0", "2")
+    assert config.bundle == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("prot = 'x'", "port"),
+        ("[camera]\nfront = '0'", "cameras"),
+        ("[loop]\nrate = 500", "rate_hz"),
+        ("[budgets]\ncall = 3", "calls?"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_one(tmp_path: Path, text: str, near: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"did you mean '{near}") as caught:
+        load(path)
+    assert "bad.toml" in caught.value.what
+
+
+def test_a_key_like_nothing_known_lists_what_is(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("xyzzy = 1")
+    with pytest.raises(ConfigError, match="unknown key 'xyzzy'") as caught:
+        load(path)
+    assert "cameras" in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "port = 3",
+        "[budgets]\ncalls = 1.5",
+        "[budgets]\ncall_s = 0",
+        "[loop]\nrate_hz = nan",
+        "cameras = 1",
+        "[budgets]\nretries = -1",
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert caught.value.got
+
+
+def test_a_mistake_in_the_file_is_found_even_where_a_flag_would_hide_it(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("port = 3")
+    with pytest.raises(ConfigError, match="port"):
+        load(path, {"port": "/dev/pts/7"})
+
+
+def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.toml"):
+        load(tmp_path / "nowhere.toml")
+    (tmp_path / "broken.toml").write_text("port = ")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(tmp_path / "broken.toml")
