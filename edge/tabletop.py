@@ -1,4 +1,4 @@
-"""The reference robot API: cubes and plates on a table. Bodies are the scripted oracle; signatures are everything else."""
+"""The reference robot API: cubes and plates on a table. Bodies are the oracle; signatures are the rest."""
 
 from __future__ import annotations
 

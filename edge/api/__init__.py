@@ -1,4 +1,4 @@
-"""The robot API: declare subtasks once; text, parser, grammar, prompt, token ids and hash follow from the declaration."""
+"""The robot API: declare subtasks once; text, parser, grammar, prompt, token ids and hash follow."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ Cell = tuple[int, int]
 class Call:
     """One call of the robot API, e.g. `pick("red cube", at=(3, 7))`.
 
-    Nothing is checked here: `RobotApi.check` (and `format`, `encode`, which use it) say whether the robot knows the call.
+    Nothing is checked here: `RobotApi.check` (and `format`, `encode`, which use it) tell whether the robot knows it.
 
     Args:
         subtask: Name of the subtask.

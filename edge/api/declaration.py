@@ -87,9 +87,9 @@ class Subtask:
 def subtask(body: Body) -> Subtask:
     """Declare a robot skill from a plain typed function.
 
-    The first parameter is the arm's hands. Each further one is an object, annotated `Annotated[str, Noun(...)]`; an optional
-    keyword-only `at: Annotated[Cell, Grid(...)] | None = None` lets a call carry a hint. The docstring's first line tells the
-    planner what the skill does. The function itself is the scripted oracle.
+    The first parameter is the arm's hands. Each further one is an object, annotated `Annotated[str, Noun(...)]`; an
+    optional keyword-only `at: Annotated[Cell, Grid(...)] | None = None` lets a call carry a hint. The docstring's first
+    line tells the planner what the skill does. The function itself is the scripted oracle.
 
     Raises:
         ApiError: If a name, a type or the docstring cannot be turned into a grammar.

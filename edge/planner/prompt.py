@@ -3,8 +3,9 @@
     <API text> EDGE GLOBAL [image] EDGE task: ... / transcript / next: | answer END
     └─ static: kept in the KV cache ─┘      └────────── after ──────────┘
 
-Each of the text pieces is tokenized alone (as llama.cpp does around an image), without a beginning-of-text token; the special
-tokens are put between them by id. No text of a person can spell a special token: `clean_task` removes the brackets.
+Each of the text pieces is tokenized alone (as llama.cpp does around an image), without a beginning-of-text token; the
+special tokens are put between them by id. No text of a person can spell a special token: `clean_task` removes the
+brackets.
 """
 
 from __future__ import annotations

@@ -1,0 +1,176 @@
+"""One planner loaded in llama.cpp: the static prefix stays in the cache, an image is encoded once, tokens are decoded.
+
+Both chat handlers of llama-cpp-python clear the cache and encode the image again on every call; this uses the C API
+instead. Decoding in the same batches gives the same bits, so a plan on a kept prefix equals a cold one exactly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import PlannerError
+from edge.planner.image import ImageEncoder
+from edge.planner.native import Vocabulary, existing, last_log, libraries
+from edge.planner.prompt import EDGE_TOKEN, GLOBAL_TOKEN, TILE_TOKEN
+
+#: Context in tokens: static text ~150, image 64, task ~50, 32 transcript lines ~450, answer ~30.
+CONTEXT_TOKENS = 1024
+
+
+class Session:
+    """A text model and its vision half, with one sequence of decoded tokens.
+
+    Not thread-safe: one thread at a time. Free it with `close` or a `with` block: nothing is left to the collector.
+
+    Args:
+        model: Text GGUF.
+        mmproj: Vision GGUF made from the same checkpoint.
+        image_size: Side in pixels of the square image, from the manifest.
+        threads: CPU threads, pinned: more than the free cores makes a plan ten times slower, not faster.
+        gpu: Put all layers on the GPU, where llama.cpp was built with one.
+
+    Raises:
+        PlannerError: If a file is missing or llama.cpp refuses it; quotes the library's own log.
+    """
+
+    def __init__(self, model: Path, mmproj: Path, *, image_size: int, threads: int = 1, gpu: bool = False) -> None:
+        self._llama, _ = libraries()
+        self._model: Any = None
+        self._context: Any = None
+        self._images: ImageEncoder | None = None
+        self._prefix: tuple[int, ...] = ()
+        self._position = 0
+        paths = existing(model, "planner model"), existing(mmproj, "planner vision model")
+        try:
+            self._open(paths, image_size, threads, gpu)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, paths: tuple[bytes, bytes], image_size: int, threads: int, gpu: bool) -> None:
+        params = self._llama.llama_model_default_params()
+        params.n_gpu_layers = -1 if gpu else 0
+        self._model = self._llama.llama_model_load_from_file(paths[0], params)
+        if not self._model:
+            raise PlannerError("llama.cpp refused the planner model", got=last_log(), fix=f"check {paths[0].decode()}")
+        self.vocabulary = Vocabulary(self._model)
+        for token in ("\n", "\n\n", EDGE_TOKEN, GLOBAL_TOKEN, TILE_TOKEN):
+            self.vocabulary.special(token)
+        options = self._llama.llama_context_default_params()
+        options.n_ctx = options.n_batch = options.n_ubatch = CONTEXT_TOKENS
+        options.n_seq_max = 1
+        options.n_threads = options.n_threads_batch = threads
+        options.offload_kqv = options.op_offload = gpu
+        self._context = self._llama.llama_init_from_model(self._model, options)
+        if not self._context:
+            raise PlannerError("llama.cpp cannot make a context", got=last_log())
+        width = int(self._llama.llama_model_n_embd(self._model))
+        self._images = ImageEncoder(paths[1], self._model, size=image_size, width=width, threads=threads, gpu=gpu)
+
+    @property
+    def image_tokens(self) -> int:
+        """Positions that an image takes in the prompt."""
+        return self._vision.tokens
+
+    def keep_prefix(self, ids: Sequence[int]) -> None:
+        """Decode the static prompt once; `start` begins after it from then on."""
+        self._rewind(0)
+        self._decode(ids)
+        self._prefix = tuple(ids)
+
+    def encode_image(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Image tokens, (tokens, width) float32, of an RGB image (size, size, 3) uint8.
+
+        Raises:
+            PlannerError: If the image has another shape or type.
+        """
+        return self._vision.encode(image)
+
+    def start(self, image: NDArray[np.float32], suffix: Sequence[int]) -> NDArray[np.float32]:
+        """Decode an encoded image and the text after it, on the kept prefix.
+
+        Returns:
+            Logits of the first answer token, (vocabulary,) float32, a copy.
+
+        Raises:
+            PlannerError: If the prompt is longer than the context.
+        """
+        self._rewind(len(self._prefix))
+        room = CONTEXT_TOKENS - len(self._prefix) - len(image)
+        if len(suffix) > room:
+            raise PlannerError(
+                "the prompt is too long", expected=f"{room} tokens after the image", got=f"{len(suffix)}"
+            )
+        self._decode_embeddings(image)
+        return self._decode(suffix)
+
+    def step(self, token: int) -> NDArray[np.float32]:
+        """Decode one answer token; logits of the next one, (vocabulary,) float32, a copy."""
+        return self._decode([token])
+
+    def close(self) -> None:
+        """Free everything; calling it again does nothing."""
+        if self._images is not None:
+            self._images.close()
+            self._images = None
+        if self._context:
+            self._llama.llama_free(self._context)
+            self._context = None
+        if self._model:
+            self._llama.llama_model_free(self._model)
+            self._model = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _vision(self) -> ImageEncoder:
+        if self._images is None:
+            raise PlannerError("the planner session is closed")
+        return self._images
+
+    def _rewind(self, position: int) -> None:
+        if not self._context:
+            raise PlannerError("the planner session is closed")
+        memory = self._llama.llama_get_memory(self._context)
+        self._llama.llama_memory_seq_rm(memory, 0, position, -1)
+        self._position = position
+
+    def _decode(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        tokens = (self._llama.llama_token * len(ids))(*ids)
+        # A batch without positions continues the sequence and gives logits of its last token only.
+        self._submit(self._llama.llama_batch_get_one(tokens, len(ids)), len(ids))
+        logits = self._llama.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(logits, shape=(self.vocabulary.size,)).copy()
+
+    def _decode_embeddings(self, embeddings: NDArray[np.float32]) -> None:
+        count, width = embeddings.shape
+        batch = self._llama.llama_batch_init(count, width, 1)
+        try:
+            ctypes.memmove(batch.embd, embeddings.ctypes.data, embeddings.nbytes)
+            batch.n_tokens = count
+            for index in range(count):
+                batch.pos[index] = self._position + index
+                batch.n_seq_id[index] = 1
+                batch.seq_id[index][0] = 0
+                batch.logits[index] = False
+            self._submit(batch, count)
+        finally:
+            self._llama.llama_batch_free(batch)
+
+    def _submit(self, batch: Any, count: int) -> None:
+        if self._position + count > CONTEXT_TOKENS:
+            raise PlannerError("the planner's context is full", expected=f"at most {CONTEXT_TOKENS} tokens")
+        status = self._llama.llama_decode(self._context, batch)
+        if status != 0:
+            raise PlannerError("llama.cpp could not decode", got=f"status {status}: {last_log()}")
+        self._position += count
