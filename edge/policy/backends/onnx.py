@@ -1,0 +1,70 @@
+"""ONNX Runtime on the CPU: one thread by default, static shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import PolicyError
+from edge.policy.backends import Array, Signature
+
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32", "tensor(int64)": "int64"}
+
+
+class OnnxBackend:
+    """A graph in ONNX Runtime.
+
+    Args:
+        path: The `.onnx` file.
+        threads: Intra-op threads. They do not spin while idle: the control loop shares these cores.
+
+    Raises:
+        PolicyError: onnxruntime is not installed, the file does not load, or a shape is not static.
+    """
+
+    name = "ONNX Runtime"
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        try:
+            import onnxruntime
+        except ImportError as problem:
+            raise PolicyError("onnxruntime is not installed", fix="pip install onnxruntime") from problem
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as problem:  # onnxruntime's own errors share no public base class
+            fix = "export the policy again with `python -m export policy`"
+            raise PolicyError(f"{path} is not a graph that runs here", got=_first_line(problem), fix=fix) from problem
+        self.inputs: Signature = _signature(path, self._session.get_inputs())
+        self.outputs: Signature = _signature(path, self._session.get_outputs())
+        self._names = list(self.outputs)
+
+    def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """One evaluation; see `Backend.run`."""
+        results = self._session.run(self._names, dict(inputs))
+        return {name: np.asarray(result) for name, result in zip(self._names, results, strict=True)}
+
+
+def _signature(path: Path, nodes: Iterable[Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    signature = {}
+    for node in nodes:
+        if not all(isinstance(size, int) for size in node.shape):
+            raise PolicyError(
+                f"{path}: {node.name} has no fixed shape",
+                expected="numbers only",
+                got=str(node.shape),
+                fix="export with static shapes, batch 1",
+            )
+        signature[node.name] = (_DTYPES.get(node.type, node.type), tuple(node.shape))
+    return signature
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
