@@ -81,7 +81,7 @@ class Episode:
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
         """Numeric columns by their name on disk, in a fixed order."""
-        named = {
+        named: dict[str, NDArray[Any]] = {
             "observation.state": self.state,
             "action": self.action,
             "call_hint": self.hint,

@@ -23,8 +23,8 @@ _CANONICAL_CODEC = {"libx264": "h264"}[CODEC]
 def finish(root: Path | str) -> dict[str, Any]:
     """Numbers every row and episode and writes `meta/`: the index of episodes, the tasks, the statistics.
 
-    Order is (worker, file, episode), so the result does not depend on timing. It may be called again after more episodes
-    were written: videos are never touched, the numbering and `meta/` are made anew.
+    Order is (worker, file, episode), so the result does not depend on timing. It may be called again after more
+    episodes were written: videos are never touched, the numbering and `meta/` are made anew.
 
     Args:
         root: Dataset directory that `DatasetWriter`s have written and closed.
@@ -67,7 +67,7 @@ def finish(root: Path | str) -> dict[str, Any]:
     merged = {name: stats.of_column(np.concatenate(blocks)) for name, blocks in columns.items()}
     for camera in CAMERAS:
         key = video_key(camera)
-        counts = sum(np.array(part["histograms"][key]) for part in parts)
+        counts = np.sum([part["histograms"][key] for part in parts], axis=0)
         merged[key] = stats.of_histogram(counts, sum(stats.sampled_frames(row["length"]) for row in rows))
     info = _info(schema, columns, fps, len(rows), rows[-1]["dataset_to_index"], len(tasks))
 

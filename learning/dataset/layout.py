@@ -7,8 +7,8 @@
       meta/episodes/chunk-000/file-000.parquet             which rows and which seconds belong to which episode
       meta/parts/chunk-CCC/file-FFF.json                   ours: what a worker put in file FFF; LeRobot ignores it
 
-The chunk number is the worker that wrote the file, so parallel writers never meet, and sorted path order, which is the order
-LeRobot concatenates files in, does not depend on which worker was faster. A file counts once its part exists.
+The chunk number is the worker that wrote the file, so parallel writers never meet, and sorted path order, which is the
+order LeRobot concatenates files in, does not depend on which worker was faster. A file counts once its part exists.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-# 4:2:0 halves the colour resolution, which a 13-pixel cube notices: saturated pixels lose 14 dB against 4:4:4 at the same
-# quality. `ultrafast` has the best picture of the fast presets here and is the cheapest to decode; it only costs bytes.
+# 4:2:0 halves the colour resolution, which a 13-pixel cube notices: saturated pixels lose 14 dB against 4:4:4 at the
+# same quality. `ultrafast` has the best picture of the fast presets and is the cheapest to decode; it only costs bytes.
 CODEC, PIXEL_FORMAT, PRESET, CRF = "libx264", "yuv444p", "ultrafast", 18
 GOP = 10
 """Frames between key frames: half a second to decode for a random access at 20 fps."""
@@ -25,7 +26,8 @@ class VideoWriter:
 
     def __init__(self, path: Path, size: int, fps: int) -> None:
         self._container = av.open(str(path), "w", format="mp4")
-        self._stream = self._container.add_stream(CODEC, rate=fps, options={"preset": PRESET, "crf": str(CRF)})
+        stream = self._container.add_stream(CODEC, rate=fps, options={"preset": PRESET, "crf": str(CRF)})
+        self._stream = cast(av.VideoStream, stream)
         self._stream.width = self._stream.height = size
         self._stream.pix_fmt = PIXEL_FORMAT
         self._stream.gop_size = GOP
@@ -53,4 +55,4 @@ def decode(path: Path) -> Iterator[NDArray[np.uint8]]:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # callers decode several files at once
         for frame in container.decode(stream):
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)

@@ -19,9 +19,9 @@ from learning.dataset.video import VideoWriter
 class DatasetWriter:
     """Appends episodes to a dataset directory.
 
-    Every worker has its own chunk of files and takes no lock. A file is complete, and counts, once it is closed; a killed
-    worker loses the episodes of its open file only, and a new writer of the same number continues after the last complete
-    one. Call `finish(root)` once all workers have closed.
+    Every worker has its own chunk of files and takes no lock. A file is complete, and counts, once it is closed; a
+    killed worker loses the episodes of its open file only, and a new writer of the same number continues after the
+    last complete one. Call `finish(root)` once all workers have closed.
 
     Args:
         root: Dataset directory; made if it is missing.
@@ -31,7 +31,7 @@ class DatasetWriter:
         file_bytes: ... or once a video of it has grown to this size.
 
     Raises:
-        DatasetError: The worker number is out of range or its chunk is full, or an episode has other labels than the first.
+        DatasetError: The worker number is out of range, its chunk is full, or an episode has other labels.
     """
 
     def __init__(
@@ -143,13 +143,13 @@ class _OpenFile:
                 }
                 for index, (task, length) in enumerate(zip(self._tasks, self.lengths, strict=True))
             ],
-            "histograms": {video_key(name): sum(self._histograms[name]).tolist() for name in CAMERAS},
+            "histograms": {video_key(name): np.sum(self._histograms[name], axis=0).tolist() for name in CAMERAS},
         }
         layout.write_json(self._part, part)  # last: it says that the rest is complete
 
 
 def as_arrow(values: NDArray[Any]) -> pa.Array:
-    """(N,) numbers as they are, (N, k) as a list of k a row (k of 1 too becomes a plain number, as LeRobot wants it)."""
+    """(N,) numbers as they are, (N, k) as a list of k a row; k = 1 becomes a plain number, as LeRobot wants it."""
     if values.ndim == 1 or values.shape[1] == 1:
         return pa.array(values.reshape(-1))
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
