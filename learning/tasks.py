@@ -13,11 +13,14 @@ import numpy as np
 from edge.api import Call, Outcome
 from learning.phrasings import phrase
 from learning.sim.model import CUBE_HALF_M
-from learning.sim.scene import PAN_AXIS_X_M, Item, Scene, sample_names, sample_scene
+from learning.sim.scene import COLOURS, PAN_AXIS_X_M, Item, Scene, sample_names, sample_scene
 
 KINDS = ("pick", "put", "stack", "swap", "move", "restore", "nearest", "all_on_plates")
 PICTURE_ONLY = ("nearest", "all_on_plates")
 """Kinds whose answer is in the image and nowhere in the text."""
+
+PAIRED = ("put", "stack", "swap", "restore")
+"""Kinds that name two objects; some pairs of colours are kept out of training, see `pair_is_held_out`."""
 
 Transcript = Sequence[tuple[Call, Outcome]]
 Items = Sequence[Item]
@@ -33,6 +36,14 @@ class Task:
     kind: str
     objects: tuple[str, ...]
     text: str
+
+
+def pair_is_held_out(task: Task) -> bool:
+    """Whether a task names a pair of colours that training never sees together in this order (5 of 36)."""
+    if task.kind not in PAIRED:
+        return False
+    a, b = (COLOURS.index(name.split()[0]) for name in task.objects)
+    return (a + 2 * b) % 7 == 3
 
 
 def find(items: Items, name: str) -> Item:

@@ -101,6 +101,11 @@ class OracleHands:
         self._begin(None)
         yield from self._dwell()
 
+    def move_to(self, angles: NDArray[np.float64], grip: float) -> Targets:
+        """Go to servo angles (5,) with the gripper at `grip`. No subtask of the API; for setting the scene."""
+        self._begin(None)
+        yield from self._travel(angles, grip)
+
     # --- motions ----------------------------------------------------------------------------------------------------
 
     def _begin(self, aim: Aim | None) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-os.environ.setdefault("MUJOCO_GL", "egl")
-
-import mujoco  # noqa: E402  (the renderer is chosen when it is imported)
-
-from edge.types import Pose  # noqa: E402
-from learning.sim import model as table  # noqa: E402
-from learning.sim.scene import Item, Scene  # noqa: E402
+from edge.types import Pose
+from learning.sim import model as table
+from learning.sim.scene import Item, Scene
 
 IMAGE_SIZE = 192
 CONTROL_PERIOD_S = 0.05
