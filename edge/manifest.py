@@ -69,13 +69,23 @@ class PlannerPart:
 class MonitorNumbers:
     """How the end of a subtask is read from the policy and the gripper. Openings are fractions, times are seconds.
 
-    A held 3 cm cube keeps the SO-101's gripper at an opening of 0.26; closed on nothing it goes well below 0.2.
+    Simulated SO-101, closing command 0.12: the gripper stands at 0.12 when empty and at 0.19 around a 3 cm cube.
+
+    Attributes:
+        finished_probability: The policy says "finished" from here on.
+        finished_count: Inferences in a row that must say so.
+        held_above: An opening up to this is a closed, empty gripper.
+        held_below: An opening from this on is an open gripper.
+        blocked: Least distance at which a held object keeps the gripper from its command.
+        still_within: The gripper stands if it moved no more than this between two inferences.
+        empty_for_s: How long it may be empty where it should hold something, before the subtask has failed.
     """
 
     finished_probability: float = 0.5
     finished_count: int = 2
-    held_above: float = 0.2
-    held_below: float = 0.4
+    held_above: float = 0.155
+    held_below: float = 0.35
+    blocked: float = 0.02
     still_within: float = 0.03
     empty_for_s: float = 1.2
 

@@ -13,7 +13,7 @@ from edge.policy.monitor import Grip, GripSense, Kind, SubtaskMonitor, commanded
 from edge.types import Chunk, Observation
 
 STEP_NS = 200_000_000
-OPEN, SHUT, CUBE = 0.56, 0.05, 0.26
+OPEN, SHUT, CUBE = 0.46, 0.12, 0.19
 
 
 class Bench:
@@ -40,7 +40,7 @@ class Bench:
 
     def grasp(self) -> None:
         assert self.feed(OPEN, OPEN, OPEN) is None
-        assert self.feed(SHUT, OPEN, 0.4, 0.3, CUBE, CUBE) is None
+        assert self.feed(SHUT, OPEN, 0.36, 0.27, CUBE, CUBE) is None
 
 
 def test_a_grasp_that_finishes_with_something_held_is_ok() -> None:
@@ -53,21 +53,21 @@ def test_a_grasp_that_finishes_with_something_held_is_ok() -> None:
 def test_a_grasp_that_finishes_on_nothing_is_missed() -> None:
     bench = Bench(Kind.GRASP)
     bench.feed(OPEN, OPEN)
-    bench.feed(SHUT, OPEN, 0.3, 0.07)
+    bench.feed(SHUT, OPEN, 0.3, 0.13)
     assert not bench.monitor.holding
-    assert bench.feed(SHUT, 0.06, 0.06, finished=0.9) is Outcome.MISSED
+    assert bench.feed(SHUT, 0.12, 0.12, finished=0.9) is Outcome.MISSED
 
 
 def test_a_grasp_closed_on_nothing_for_long_is_missed_without_the_policys_word() -> None:
     bench = Bench(Kind.GRASP)
     bench.feed(OPEN, OPEN)
-    assert bench.feed(SHUT, OPEN, 0.06, 0.06, 0.06) is None
-    assert bench.feed(SHUT, *[0.06] * 5) is Outcome.MISSED
+    assert bench.feed(SHUT, OPEN, 0.12, 0.12, 0.12) is None
+    assert bench.feed(SHUT, *[0.12] * 5) is Outcome.MISSED
 
 
 def test_a_gripper_found_closed_at_the_start_of_a_grasp_is_not_yet_a_miss() -> None:
     bench = Bench(Kind.GRASP)
-    assert bench.feed(SHUT, *[0.06] * 20) is None
+    assert bench.feed(SHUT, *[0.12] * 20) is None
     bench.grasp()
     assert bench.feed(SHUT, CUBE, CUBE, finished=0.9) is Outcome.OK
 
@@ -83,7 +83,7 @@ def test_one_confident_inference_is_not_enough() -> None:
 def test_a_closing_gripper_passing_the_width_of_a_cube_holds_nothing() -> None:
     bench = Bench(Kind.GRASP)
     bench.feed(OPEN, OPEN)
-    bench.feed(SHUT, OPEN, 0.38, 0.26, 0.14, 0.06)
+    bench.feed(SHUT, OPEN, 0.34, 0.26, 0.18, 0.12)
     assert not bench.monitor.holding
 
 
@@ -92,7 +92,7 @@ def test_a_placement_is_ok_once_the_gripper_let_go() -> None:
     bench.grasp()
     bench.begin(Kind.PLACE)
     assert bench.feed(SHUT, CUBE, CUBE, finished=0.9) is None  # still in the gripper, whatever the policy says
-    assert bench.feed(OPEN, CUBE, 0.5, OPEN, OPEN) is None
+    assert bench.feed(OPEN, CUBE, 0.4, OPEN, OPEN) is None
     assert bench.feed(OPEN, OPEN, OPEN, finished=0.9) is Outcome.OK
 
 
@@ -101,23 +101,23 @@ def test_a_placement_may_close_the_gripper_again_after_letting_go() -> None:
     bench.grasp()
     bench.begin(Kind.PLACE)
     bench.feed(OPEN, CUBE, OPEN, OPEN)
-    assert bench.feed(SHUT, *[0.06] * 10) is None
-    assert bench.feed(SHUT, 0.06, 0.06, finished=0.9) is Outcome.OK
+    assert bench.feed(SHUT, *[0.12] * 10) is None
+    assert bench.feed(SHUT, 0.12, 0.12, finished=0.9) is Outcome.OK
 
 
 def test_an_object_that_vanishes_while_carried_is_lost() -> None:
     bench = Bench(Kind.GRASP)
     bench.grasp()
     bench.begin(Kind.PLACE)
-    assert bench.feed(SHUT, CUBE, 0.06) is None
-    assert bench.feed(SHUT, *[0.06] * 6) is Outcome.LOST
+    assert bench.feed(SHUT, CUBE, 0.12) is None
+    assert bench.feed(SHUT, *[0.12] * 6) is Outcome.LOST
 
 
 def test_an_object_that_slips_for_a_moment_and_is_held_again_is_not_lost() -> None:
     bench = Bench(Kind.GRASP)
     bench.grasp()
     bench.begin(Kind.PLACE)
-    assert bench.feed(SHUT, CUBE, 0.19, 0.22, 0.23, *[0.24] * 10) is None
+    assert bench.feed(SHUT, CUBE, 0.15, 0.16, 0.17, *[0.18] * 10) is None
 
 
 def test_a_placement_that_begins_with_an_empty_gripper_is_lost() -> None:
@@ -128,7 +128,7 @@ def test_a_placement_that_begins_with_an_empty_gripper_is_lost() -> None:
 def test_carrying_with_an_eased_command_is_still_holding() -> None:
     bench = Bench(Kind.GRASP)
     bench.grasp()
-    bench.feed(0.23, CUBE, CUBE, CUBE)
+    bench.feed(0.18, CUBE, CUBE, CUBE)
     assert bench.monitor.holding
     bench.feed(0.45, CUBE, CUBE)
     assert not bench.monitor.holding
@@ -145,8 +145,8 @@ def test_the_budget_ends_every_kind_of_call(kind: Kind) -> None:
 
 def test_the_threshold_is_a_number_of_the_bundle() -> None:
     thin = MonitorNumbers(held_above=0.1)
-    assert GripSense(thin).update(SHUT, 0.15, 0) is not Grip.EMPTY
-    assert GripSense(MonitorNumbers()).update(SHUT, 0.15, 0) is Grip.EMPTY
+    assert GripSense(thin).update(SHUT, 0.14, 0) is not Grip.EMPTY
+    assert GripSense(MonitorNumbers()).update(SHUT, 0.14, 0) is Grip.EMPTY
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.lists(st.floats(0, 1), min_size=40, max_size=40))
@@ -154,7 +154,7 @@ def test_nothing_measured_below_the_threshold_is_ever_held(measured: list[float]
     sense = GripSense(MonitorNumbers())
     for i, (opening, command) in enumerate(zip(measured, commanded, strict=False)):
         grip = sense.update(command, opening, i)
-        assert grip is not Grip.HELD or 0.2 < opening < 0.4
+        assert grip is not Grip.HELD or 0.155 < opening < 0.35
         assert (sense.contact_ns is not None) >= (grip is Grip.HELD)
 
 

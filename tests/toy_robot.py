@@ -17,7 +17,7 @@ from edge.types import Chunk, Observation, Pose
 
 PERIOD_NS = 50_000_000
 REPLAN = 4
-CUBE_WIDTH = 0.26
+CUBE_WIDTH = 0.19
 SPEED = 0.25
 """Largest change of the opening in one period."""
 
@@ -26,7 +26,7 @@ class ToyArm:
     """Six joints; the gripper is stopped by `width` if something is between the pads."""
 
     def __init__(self) -> None:
-        self.joints = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.56])
+        self.joints = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.46])
         self.width = 0.0
         self.now_ns = 1_000_000_000
 
@@ -51,17 +51,17 @@ Script = Callable[[], Iterator[tuple[float, float, float]]]
 
 
 def grasp_script() -> Iterator[tuple[float, float, float]]:
-    yield from [(0.0, 0.56, 0.0)] * 2
-    yield from [(0.3, 0.56, 0.0)] * 2
-    yield from [(0.3, 0.05, 0.0)] * 4
-    yield from [(0.4, 0.05, 0.0)] * 2
-    yield from [(0.5, 0.05, 0.9)] * 9
+    yield from [(0.0, 0.46, 0.0)] * 2
+    yield from [(0.3, 0.46, 0.0)] * 2
+    yield from [(0.3, 0.12, 0.0)] * 4
+    yield from [(0.4, 0.12, 0.0)] * 2
+    yield from [(0.5, 0.12, 0.9)] * 9
 
 
 def place_script() -> Iterator[tuple[float, float, float]]:
-    yield from [(-0.4, 0.05, 0.0)] * 3
-    yield from [(-0.4, 0.56, 0.0)] * 3
-    yield from [(0.0, 0.56, 0.9)] * 9
+    yield from [(-0.4, 0.12, 0.0)] * 3
+    yield from [(-0.4, 0.46, 0.0)] * 3
+    yield from [(0.0, 0.46, 0.9)] * 9
 
 
 class ToyPolicy:
@@ -72,7 +72,7 @@ class ToyPolicy:
         self.seen: list[tuple[tuple[int, ...], Pose | None]] = []
         self.restart = True
         self._steps: Iterator[tuple[float, float, float]] = iter(())
-        self._last = (0.0, 0.56, 0.0)
+        self._last = (0.0, 0.46, 0.0)
 
     def infer(self, observation: Observation, call_tokens: NDArray[np.int32], goal: Pose | None) -> Chunk:
         key = (tuple(int(t) for t in call_tokens), goal)

@@ -1,10 +1,10 @@
 """How a subtask ends: read from the policy's own word, the gripper, and the time. Pure: the caller brings the time.
 
-opening          held_below ──────────────────────────────
-  measured  ╲      │  a held object stops the finger here
-             ╲_____│________  held (still, and commanded to close further)
-                   │ held_above ──────────────────────────
-  commanded ╲______│________  empty when measured ends here, too
+opening ─┐ open
+         └╲ ───────── held_below ──────────────────────────────────────
+  measured ╲________  held: still, and kept `blocked` or more from its command
+           ╲───────── held_above ──────────────────────────────────────
+  commanded ╲_______  empty: the finger got to where it was told to go
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ GRIPPER = 5
 class Grip(str, Enum):
     """What the gripper is doing, seen from its commanded and measured opening."""
 
-    OPEN = "open"  #: commanded open, or still moving
-    HELD = "held"  #: commanded to close, and something keeps it from closing
-    EMPTY = "empty"  #: commanded to close, and closed on nothing
+    OPEN = "open"  #: open, or still moving
+    HELD = "held"  #: commanded to close further, and something keeps it from closing
+    EMPTY = "empty"  #: closed, and nothing is in it
 
 
 class Kind(str, Enum):
@@ -60,16 +60,16 @@ class GripSense:
         numbers = self._numbers
         still = self._measured is not None and abs(measured - self._measured) <= numbers.still_within
         self._measured = measured
+        blocked = measured - commanded >= numbers.blocked
         # A policy that eases its command while carrying has not let go: only a command beyond the finger opens it.
-        closing = commanded <= numbers.held_above or (self.grip is Grip.HELD and commanded <= measured)
-        if not closing or measured >= numbers.held_below:
-            self.grip, self.contact_ns = Grip.OPEN, None
-        elif measured <= numbers.held_above:
+        carried = self.grip is Grip.HELD and commanded <= measured
+        if measured <= numbers.held_above and commanded <= numbers.held_above:
             self.grip, self.contact_ns = Grip.EMPTY, None
-        else:
+        elif numbers.held_above < measured < numbers.held_below and (blocked or carried):
             self.contact_ns = now_ns if self.contact_ns is None else self.contact_ns
-            if still:
-                self.grip = Grip.HELD
+            self.grip = Grip.HELD if still or carried else Grip.OPEN
+        else:
+            self.grip, self.contact_ns = Grip.OPEN, None
         return self.grip
 
 
