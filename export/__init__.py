@@ -1,0 +1,1 @@
+"""From trained checkpoints to the files a robot runs; `python -m export --help` lists the steps."""

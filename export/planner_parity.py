@@ -1,0 +1,145 @@
+"""The planner's parity gate: GGUF files against the PyTorch checkpoint they were made from, on the same prompts.
+
+Logits are compared along the answer that PyTorch wrote, so that every compared position has the same past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.api import Call, RobotApi
+from edge.errors import CallError
+from export.errors import ParityError
+from export.planner_cases import Case
+from export.planner_sides import LlamaSide, TorchSide
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pair of GGUF files must reach.
+
+    Attributes:
+        equal: Least fraction of cases with the same call.
+        logits: Largest logits error as a fraction of the largest logit; None where it is reported but not judged.
+    """
+
+    equal: float
+    logits: float | None = None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a pair of GGUF files is from PyTorch over some cases.
+
+    Attributes:
+        cases: How many.
+        equal: Cases whose answer is the same, token for token.
+        logits_error: Largest absolute difference of a logit, along PyTorch's answers.
+        logits_scale: Largest absolute logit of PyTorch, for proportion.
+        right: Cases whose call is the right one, or None where the cases do not say.
+        right_torch: The same for PyTorch.
+    """
+
+    cases: int
+    equal: int
+    logits_error: float
+    logits_scale: float
+    right: int | None
+    right_torch: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report and the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One case, in the order of how bad it is."""
+
+    equal: bool
+    error: float
+    scale: float
+    right: bool
+    right_torch: bool
+    line: str
+
+
+def compare(
+    api: RobotApi, cases: Sequence[Case], reference: TorchSide, files: tuple[Path, Path], limits: Limits, name: str
+) -> Parity:
+    """Judge one pair of GGUF files (text, vision).
+
+    Raises:
+        ParityError: If tokens differ, too few calls are equal, or the logits are too far; names the worst cases.
+    """
+    with LlamaSide(api, files, reference.image_size) as side:
+        rows = [_row(api, index, case, reference, side, name) for index, case in enumerate(cases)]
+    known = all(case.call is not None for case in cases)
+    parity = Parity(
+        cases=len(rows),
+        equal=sum(row.equal for row in rows),
+        logits_error=max(row.error for row in rows),
+        logits_scale=max(row.scale for row in rows),
+        right=sum(row.right for row in rows) if known else None,
+        right_torch=sum(row.right_torch for row in rows) if known else None,
+    )
+    worst = sorted(rows, key=lambda row: (row.equal, -row.error))[:_SHOWN]
+    _judge(parity, limits, name, "".join(f"\n    {row.line}" for row in worst))
+    return parity
+
+
+def _row(api: RobotApi, index: int, case: Case, reference: TorchSide, side: LlamaSide, name: str) -> _Row:
+    if reference.prompt(api, case) != side.prompt(case) or reference.image_tokens != side.image_tokens:
+        raise ParityError(
+            f"case {index}: llama.cpp reads other tokens than the trainer wrote",
+            expected=f"{reference.prompt(api, case)} around {reference.image_tokens} image tokens",
+            got=f"{side.prompt(case)} around {side.image_tokens}",
+            fix="the tokenizer must have SmolLM2's pre-tokenizer: see docs/planner-format.md",
+        )
+    expected = reference.answer(api, case, side.sampler)
+    got, along = side.answer(case, expected.ids)
+    pairs = list(zip(along, expected.logits, strict=True))
+    # A padded vocabulary may be cut on one side; ids beyond it are never chosen.
+    sizes = [min(len(ours), len(theirs)) for ours, theirs in pairs]
+    errors = [float(np.abs(a[:size] - b[:size]).max()) for (a, b), size in zip(pairs, sizes, strict=True)]
+    calls = expected.text if got.ids == expected.ids else f"PyTorch {expected.text!r}, {name} {got.text!r}"
+    return _Row(
+        equal=got.ids == expected.ids,
+        error=max(errors),
+        scale=max(float(np.abs(logits).max()) for logits in expected.logits),
+        right=_same_call(api, got.text, case.call),
+        right_torch=_same_call(api, expected.text, case.call),
+        line=f"case {index} ({case.task!r} after {len(case.transcript)} calls): logits error {max(errors):.3g}, {calls}",
+    )
+
+
+def _same_call(api: RobotApi, text: str, call: Call | None) -> bool:
+    """Whether a text is the right call, hints aside."""
+    try:
+        return call is not None and api.parse(text).without_hint() == call.without_hint()
+    except CallError:
+        return False
+
+
+def _judge(parity: Parity, limits: Limits, name: str, worst: str) -> None:
+    if parity.equal < limits.equal * parity.cases:
+        raise ParityError(
+            f"{name} does not plan as the checkpoint does",
+            expected=f"the same call in at least {limits.equal:.1%} of {parity.cases} cases",
+            got=f"{parity.equal}; worst:{worst}",
+            fix="try --type f16; if f16 fails too, the checkpoint breaks a rule of docs/planner-format.md",
+        )
+    if limits.logits is not None and parity.logits_error > limits.logits * parity.logits_scale:
+        raise ParityError(
+            f"{name}: logits differ from the checkpoint's",
+            expected=f"at most {limits.logits:.1%} of the largest logit, {parity.logits_scale:.3g}",
+            got=f"{parity.logits_error:.3g}; worst:{worst}",
+            fix="the checkpoint breaks a rule of docs/planner-format.md",
+        )
