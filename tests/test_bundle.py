@@ -1,0 +1,106 @@
+"""Making a bundle from exported parts, through the command line a person uses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_policy import write_graph
+
+from edge.manifest import MANIFEST, load
+from edge.tabletop import API
+from export.__main__ import main
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    (tmp_path / "planner").mkdir()
+    write_graph(tmp_path / "policy.onnx")
+    (tmp_path / "planner/planner.gguf").write_bytes(b"words")
+    (tmp_path / "planner/planner-mmproj.gguf").write_bytes(b"eyes")
+    (tmp_path / "planner/planner.json").write_text(
+        json.dumps({"api_hash": API.hash, "image_size": 128, "type": "q8_0"})
+    )
+    return tmp_path
+
+
+def bundle_command(parts: Path, *more: str) -> int:
+    planner, policy, out = parts / "planner", parts / "policy.onnx", parts / "out" / "reference"
+    return main(["bundle", "--planner", str(planner), "--policy", str(policy), "--out", str(out), *more])
+
+
+def test_a_bundle_is_made_verified_and_shown(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (parts / "results.json").write_text(json.dumps({"pick": {"n": 100, "done": 97}}))
+    assert (
+        bundle_command(parts, "--results", str(parts / "results.json"), "--seed", "7", "--monitor", "held_above=0.2")
+        == 0
+    )
+    out = parts / "out/reference"
+    assert main(["verify", str(out)]) == 0 and main(["inspect", str(out)]) == 0
+    made = load(out).manifest
+    assert set(made.files) == {"policy.onnx", "planner.gguf", "planner-mmproj.gguf"}
+    assert (made.rates.horizon, made.images.policy, made.images.planner) == (16, 96, 128)
+    assert made.units == ("rad",) * 5 + ("fraction",)
+    assert made.monitor.held_above == 0.2 and made.made_by.seed == 7
+    shown = capsys.readouterr().out
+    assert "pick.done" in shown and "97" in shown and "command/joint/position" in shown
+
+
+def test_a_damaged_bundle_does_not_verify(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle_command(parts)
+    (parts / "out/reference/planner.gguf").write_bytes(b"other")
+    assert main(["verify", str(parts / "out/reference")]) == 2
+    assert "planner.gguf" in capsys.readouterr().err
+
+
+def test_an_old_bundle_is_replaced_whole_and_nothing_is_left_beside_it(parts: Path) -> None:
+    bundle_command(parts)
+    (parts / "out/reference/stray").write_text("")
+    (parts / "planner/planner.gguf").write_bytes(b"new words")
+    assert bundle_command(parts) == 0
+    assert [path.name for path in (parts / "out").iterdir()] == ["reference"]
+    assert (parts / "out/reference/planner.gguf").read_bytes() == b"new words"
+    assert not (parts / "out/reference/stray").exists()
+
+
+def test_a_directory_that_is_no_bundle_is_not_replaced(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (parts / "out/reference").mkdir(parents=True)
+    (parts / "out/reference/thesis.txt").write_text("years of work")
+    assert bundle_command(parts) == 2
+    assert (parts / "out/reference/thesis.txt").read_text() == "years of work"
+    assert [path.name for path in (parts / "out").iterdir()] == ["reference"]
+    assert "not a bundle" in capsys.readouterr().err
+
+
+def test_an_export_that_fails_leaves_the_old_bundle_as_it_was(parts: Path) -> None:
+    bundle_command(parts)
+    before = (parts / "out/reference" / MANIFEST).read_text()
+    write_graph(parts / "policy.onnx", front=[1, 64, 64, 3])
+    assert bundle_command(parts) == 2
+    assert (parts / "out/reference" / MANIFEST).read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"), [("policy.onnx", "no policy.onnx"), ("planner/planner.gguf", "no planner.gguf")]
+)
+def test_a_missing_part_is_named(parts: Path, capsys: pytest.CaptureFixture[str], missing: str, words: str) -> None:
+    (parts / missing).unlink()
+    assert bundle_command(parts) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_part_trained_for_another_api_is_refused(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (parts / "planner/planner.json").write_text(json.dumps({"api_hash": "0" * 64}))
+    assert bundle_command(parts) == 2
+    assert "another robot API" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"), [("held_abov=0.2", "did you mean 'held_above'"), ("held_above=wide", "a number")]
+)
+def test_a_monitor_number_that_cannot_be_used_is_refused(
+    parts: Path, capsys: pytest.CaptureFixture[str], setting: str, words: str
+) -> None:
+    assert bundle_command(parts, "--monitor", setting) == 2
+    assert words in capsys.readouterr().err
