@@ -5,13 +5,13 @@ LeRobot wants other versions of nearly everything, so this runs in an environmen
     python -m venv lerobot-venv && . lerobot-venv/bin/activate
     pip install torch==2.13.0
     pip install --no-deps torchvision==0.28.0 lerobot==0.4.4
-    pip install numpy pillow einops diffusers draccus safetensors "huggingface_hub<0.36" datasets==4.1.1 pyserial deepdiff \
-        termcolor jsonlines gymnasium imageio "av<16" opencv-python-headless accelerate rich
+    pip install numpy pillow einops diffusers draccus safetensors "huggingface_hub<0.36" datasets==4.1.1 pyserial \
+        deepdiff termcolor jsonlines gymnasium imageio "av<16" opencv-python-headless accelerate rich
     python benchmarks/open_in_lerobot.py data/demos
 
 Exit status 0 if every compared number, call and task is equal and every frame lies within LeRobot's time tolerance
-(0.1 ms). Frames are decoded by PyAV under LeRobot's own indexing (path, start of the episode in the video): the decoders
-LeRobot would use, torchcodec and torchvision's, do not load beside the CPU build of torch.
+(0.1 ms). Frames are decoded by PyAV under LeRobot's own indexing (path, start of the episode in the video): the
+decoders LeRobot would use, torchcodec and torchvision's, do not load beside the CPU build of torch.
 """
 
 from __future__ import annotations

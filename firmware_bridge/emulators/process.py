@@ -1,0 +1,79 @@
+"""Starts the servo bus on a pty, in a process of its own: nothing the physics process does can delay a reply."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from firmware_bridge.emulators.block import ServoBlock
+
+SO101_IDS = (1, 2, 3, 4, 5, 6)
+
+
+class BusProcess:
+    """Starts the bus on a pty and shares its block. Use as a context manager, or call `close`.
+
+    The process ends with `close`, and by itself when this process dies in whatever way.
+
+    Args:
+        ids: Servo ids on the bus.
+        link: Also make this symbolic link to the pty, for a stable name.
+
+    Attributes:
+        port: Path of the tty that a client opens at 1 Mbps.
+        block: State shared with the bus; physics writes positions here and faults are injected here.
+
+    Raises:
+        OSError: The process did not come up; its messages are on standard error.
+    """
+
+    def __init__(self, ids: Sequence[int] = SO101_IDS, *, link: Path | None = None) -> None:
+        self.block, descriptor = ServoBlock.shared(ids)
+        command = [sys.executable, "-m", "firmware_bridge.emulators.server", str(descriptor)]
+        root = str(Path(__file__).resolve().parents[2])  # found from any working directory
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(descriptor,),
+                env=environment,
+                text=True,
+            )
+        finally:
+            os.close(descriptor)
+        assert self._process.stdout is not None
+        self.port = self._process.stdout.readline().strip()
+        if not self.port:
+            raise OSError(f"the servo bus ended with status {self._process.wait()} before it had a pty")
+        self._link = link
+        if link is not None:
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.port)
+
+    def close(self) -> None:
+        """Ends the process; the port disappears, as an unplugged adapter does."""
+        if self._process.poll() is None:
+            for stream in (self._process.stdin, self._process.stdout):
+                assert stream is not None
+                stream.close()
+            try:
+                self._process.wait(2.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
+
+    def __enter__(self) -> BusProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

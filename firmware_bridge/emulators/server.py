@@ -1,0 +1,68 @@
+"""The process of a servo bus: `BusProcess` starts it; it prints the port and serves until its standard input closes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import struct
+import sys
+import time
+import tty
+
+from firmware_bridge.emulators.block import ServoBlock
+from firmware_bridge.emulators.bus import ServoBus
+
+_READ_BYTES = 4096
+_TCGETS2, _TERMIOS2 = 0x802C542A, struct.Struct("=4I20s2I")  # asm-generic: x86, arm and risc-v alike
+_PRIORITY = 50  # below a control loop's 80, above everything that renders or infers
+
+
+def serve_pty(bus: ServoBus, master: int, until_closed: int) -> None:
+    """Carries bytes between a pty and a bus until the other end of `until_closed` goes away.
+
+    Args:
+        bus: The servos.
+        master: Master side of the pty, non-blocking.
+        until_closed: A pipe the parent holds; end of file ends the loop.
+    """
+    while True:
+        due = bus.next_due_ns
+        wait = None if due is None else max(0.0, (due - time.monotonic_ns()) * 1e-9)
+        readable, _, _ = select.select([master, until_closed], [], [], wait)
+        if until_closed in readable and not os.read(until_closed, _READ_BYTES):
+            return
+        if master in readable:
+            bus.receive(os.read(master, _READ_BYTES), time.monotonic_ns(), baud_of(master))
+        reply = bus.transmit(time.monotonic_ns())
+        if reply:
+            with contextlib.suppress(BlockingIOError):  # nobody reads and the buffer is full: the bytes are lost
+                os.write(master, reply)
+
+
+def baud_of(descriptor: int) -> int:
+    """Bits a second a tty is set to, odd rates included."""
+    answer = fcntl.ioctl(descriptor, _TCGETS2, bytes(_TERMIOS2.size))
+    return int(_TERMIOS2.unpack(answer)[-1])
+
+
+def main() -> None:
+    """Body of the process: prints the port, then serves."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("descriptor", type=int, help="of the shared servo block")
+    bus = ServoBus(ServoBlock.attach(parser.parse_args().descriptor))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
+    master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    with contextlib.suppress(OSError, AttributeError):  # without the right, replies are late under load, nothing else
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    print(os.ttyname(slave), flush=True)
+    serve_pty(bus, master, sys.stdin.fileno())
+
+
+if __name__ == "__main__":
+    main()
