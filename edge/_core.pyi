@@ -1,0 +1,184 @@
+"""The native core. Times are int64 nanoseconds on CLOCK_MONOTONIC; joints are (6,) in the order of `edge.types.JOINTS`,
+radians, the gripper 0 (closed) … 1 (open)."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge.types import Chunk
+
+PoseTuple = tuple[float, float, float, float]
+LoopState = Literal["idle", "ready", "running", "hold", "fault"]
+
+class Arm:
+    """The described arm. ArmError from `edge.arm.load_description` when the file is not usable."""
+
+    def __init__(self, path: str | PathLike[str]) -> None: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def servo_ids(self) -> tuple[int, ...]: ...
+    @property
+    def lower(self) -> NDArray[np.float64]: ...
+    @property
+    def upper(self) -> NDArray[np.float64]: ...
+    @property
+    def max_velocity(self) -> NDArray[np.float64]:
+        """Joint units (radians, or the gripper's 0…1) per second."""
+    @property
+    def max_acceleration(self) -> NDArray[np.float64]:
+        """Joint units per second squared."""
+    def forward(
+        self, joints: ArrayLike, frame: str = "pinch"
+    ) -> tuple[float, float, float, float, float, float, float]:
+        """Pose x, y, z, qw, qx, qy, qz of a frame, or of a joint's body by the joint's name. ValueError: unknown frame."""
+    def pinch_pose(self, joints: ArrayLike) -> PoseTuple:
+        """x, y, z and yaw of the pinch point; yaw is the heading, in the base's xy plane, of the pinch frame's +z axis,
+        which points from the fixed pad to the moving one: the direction the gripper opens in."""
+    def to_ticks(self, joints: ArrayLike) -> NDArray[np.int32]: ...
+    def from_ticks(self, ticks: ArrayLike) -> NDArray[np.float64]: ...
+
+class LoopConfig:
+    """Frozen. `max_jump` is (6,) in joint units: between two targets, and from the commanded position to the first one
+    ahead. ValueError from `ControlLoop` unless 0 < period_ns <= feedback_timeout_ns <= watchdog_ns."""
+
+    def __init__(
+        self,
+        *,
+        period_ns: int = 1_000_000,
+        feedback_timeout_ns: int = 12_000_000,
+        watchdog_ns: int = 200_000_000,
+        blend_ns: int = 50_000_000,
+        lookahead_ns: int = 1_000_000_000,
+        max_jump: ArrayLike | None = None,
+    ) -> None: ...
+    @property
+    def period_ns(self) -> int: ...
+    @property
+    def feedback_timeout_ns(self) -> int: ...
+    @property
+    def watchdog_ns(self) -> int: ...
+    @property
+    def blend_ns(self) -> int: ...
+    @property
+    def lookahead_ns(self) -> int: ...
+    @property
+    def max_jump(self) -> NDArray[np.float64]: ...
+
+class Command:
+    """What one step commands. `flags`: 1 position, 2 velocity, 4 acceleration limit active; 8 chunk taken, 16 chunk
+    refused, 32 feedback late."""
+
+    @property
+    def joints(self) -> NDArray[np.float64]:
+        """(6,); not a number until the first feedback."""
+    @property
+    def state(self) -> LoopState: ...
+    @property
+    def flags(self) -> int: ...
+
+class Offer:
+    """True when the chunk was accepted."""
+
+    @property
+    def accepted(self) -> bool: ...
+    @property
+    def chunk_id(self) -> int:
+        """Counts from 1; 0 when refused."""
+    @property
+    def reason(self) -> str:
+        """Why it was refused: a keyword, the element and the bound. Empty when accepted."""
+    def __bool__(self) -> bool: ...
+
+class LoopCounters(TypedDict):
+    steps: int
+    chunks_taken: int
+    chunks_refused: int
+    """Refused inside a step; refusals of `offer` are its result."""
+    holds_out_of_targets: int
+    holds_feedback: int
+    faults: int
+
+class LoopSnapshot(TypedDict):
+    """The loop as of its last step."""
+
+    now_ns: int
+    state: LoopState
+    hold_cause: str
+    fault_cause: str
+    flags: int
+    measured: NDArray[np.float64]
+    commanded: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    at_rest: bool
+    feedback_age_ns: int | None
+    chunk_id: int
+    chunk_age_ns: int | None
+    """Since the observation the chunk was computed from."""
+    last_refusal: str
+    counters: LoopCounters
+
+class ControlLoop:
+    """The pure step. One thread steps; any thread may offer, start, hold, clear and take snapshots."""
+
+    def __init__(self, arm: Arm, config: LoopConfig = ...) -> None: ...
+    def step(self, now_ns: int, feedback: ArrayLike | None = None) -> Command:
+        """`feedback` (6,) is a measurement taken since the last step. ArmError while a `Driver` steps this loop."""
+    def advance(self, start_ns: int, count: int, feedback: ArrayLike) -> NDArray[np.float64]:
+        """`count` steps one period apart, the first at `start_ns`, with `feedback` measured afresh at each; the next call
+        starts at `start_ns + count * period_ns`. Returns the last command (6,)."""
+    def offer(self, chunk: Chunk) -> Offer: ...
+    def start(self) -> None:
+        """idle → ready from the measured pose, at the next step that has feedback."""
+    def hold(self) -> None:
+        """Come to rest. Chunks computed from observations before this are refused."""
+    def clear(self) -> None:
+        """Come to rest, then idle; the only way out of fault."""
+    def snapshot(self) -> LoopSnapshot: ...
+    @property
+    def arm(self) -> Arm: ...
+    @property
+    def config(self) -> LoopConfig: ...
+
+class CallRow(TypedDict):
+    call: str
+    object: str
+    outcome: str | None
+    begin_ns: int
+    end_ns: int | None
+
+class SubtaskMemory:
+    """What was called, how it ended, and where objects were. At most 256 calls and 32 objects a task.
+
+    With a journal every change is on the disk before the call returns, and opening the same journal restores the memory.
+    TaskError when it is full or calls come in a wrong order; ConfigError when the journal is not usable.
+    """
+
+    def __init__(self, journal_path: str = "") -> None: ...
+    def clear(self, task: str) -> None:
+        """Forget everything and start a task."""
+    def begin(self, call_text: str, object: str, now_ns: int) -> None: ...
+    def end(self, outcome: str, now_ns: int) -> None: ...
+    def grasped(self, object: str, pose: Sequence[float]) -> None:
+        """`pose` is x, y, z, yaw of the pinch point."""
+    def released(self, object: str, pose: Sequence[float]) -> None: ...
+    def place_of(self, object: str) -> PoseTuple | None:
+        """Where the object was when it was first grasped in this task."""
+    def released_at(self, object: str) -> PoseTuple | None:
+        """Where it was last released in this task."""
+    def places(self) -> dict[str, PoseTuple]:
+        """`place_of` of every object that has one, in the order of first mention."""
+    def transcript(self) -> tuple[tuple[str, str], ...]:
+        """(call, outcome) of every call that has ended, oldest first."""
+    def calls(self) -> list[CallRow]: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def running(self) -> str | None:
+        """The call that has begun and not ended: after a crash, the one that was cut short."""
+    @property
+    def cut_bytes(self) -> int:
+        """Bytes of a torn or damaged tail that opening the journal cut off."""

@@ -1,0 +1,292 @@
+#include "control_loop.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+namespace edgearm {
+
+namespace {
+
+constexpr std::int64_t kBeforeAll = std::numeric_limits<std::int64_t>::min();
+
+// A stalled step may not make up for lost time in one leap.
+constexpr std::int64_t kLongestStep = 10;
+
+bool finite(const Joints& joints) noexcept {
+    return std::all_of(joints.begin(), joints.end(), [](double value) { return std::isfinite(value); });
+}
+
+}  // namespace
+
+const char* name(State state) {
+    constexpr std::array names{"idle", "ready", "running", "hold", "fault"};
+    return names[static_cast<std::size_t>(state)];
+}
+
+const char* name(HoldCause cause) {
+    constexpr std::array names{"", "requested", "out of targets", "feedback late"};
+    return names[static_cast<std::size_t>(cause)];
+}
+
+const char* name(FaultCause cause) {
+    constexpr std::array names{"", "no feedback within the watchdog time", "a command was not finite", "link lost"};
+    return names[static_cast<std::size_t>(cause)];
+}
+
+ControlLoop::ControlLoop(Arm arm, LoopConfig config)
+    : arm_(std::move(arm)), config_(config), newest_start_ns_(kBeforeAll) {
+    if (config.period_ns <= 0 || config.blend_ns < 0 || config.lookahead_ns < 0 ||
+        config.feedback_timeout_ns < config.period_ns || config.watchdog_ns < config.feedback_timeout_ns) {
+        throw std::invalid_argument(
+            "loop configuration: expected 0 < period_ns <= feedback_timeout_ns <= watchdog_ns, and blend_ns and "
+            "lookahead_ns not negative");
+    }
+    for (const double bound : config.max_jump) {
+        if (!(bound > 0)) {
+            throw std::invalid_argument("loop configuration: every max_jump must be positive");
+        }
+    }
+    out_.measured.fill(std::numeric_limits<double>::quiet_NaN());
+    out_.commanded = out_.measured;
+    published_.write(out_);
+}
+
+Command ControlLoop::step(std::int64_t now, const Joints* feedback) noexcept {
+    const std::int64_t elapsed = out_.counters.steps == 0 ? config_.period_ns : now - out_.now_ns;
+    const std::int64_t longest = kLongestStep * config_.period_ns;
+    const double dt = static_cast<double>(std::clamp<std::int64_t>(elapsed, 0, longest)) * 1e-9;
+    out_.now_ns = now;
+    out_.flags = 0;
+    out_.counters.steps += 1;
+
+    take_feedback(now, feedback);
+    take_requests(now);
+    take_chunk(now);
+    watch(now);
+    if (armed()) {
+        limit(now, dt);
+        check_finite();
+    }
+
+    published_.write(out_);
+    return {out_.commanded, out_.state, out_.flags};
+}
+
+Joints ControlLoop::advance(std::int64_t start, std::int64_t count, const Joints& feedback) noexcept {
+    for (std::int64_t i = 0; i < count; ++i) {
+        step(start + i * config_.period_ns, &feedback);
+    }
+    return out_.commanded;
+}
+
+void ControlLoop::take_feedback(std::int64_t now, const Joints* feedback) noexcept {
+    if (feedback == nullptr || !finite(*feedback)) {
+        return;
+    }
+    out_.measured = *feedback;
+    out_.feedback_ns = now;
+    if (!armed()) {
+        out_.commanded = out_.measured;
+    }
+}
+
+void ControlLoop::take_requests(std::int64_t now) noexcept {
+    const std::uint64_t requests = requests_.fetch_and(~std::uint64_t{kRequestBits}, std::memory_order_acq_rel);
+    epoch_ = requests / kEpoch;
+    start_pending_ |= (requests & kStart) != 0;
+    clear_pending_ |= (requests & kClear) != 0;
+    if (clear_pending_ && out_.state == State::running) {
+        trajectory_.drop();
+        enter_hold(HoldCause::requested);
+    }
+    if (clear_pending_ && (!armed() || out_.at_rest())) {
+        clear_pending_ = false;
+        enter_idle();
+    }
+    const auto fault = static_cast<FaultCause>(requested_fault_.exchange(0, std::memory_order_acq_rel));
+    if (fault != FaultCause::none && armed()) {
+        enter_fault(fault);
+    }
+    const bool fresh = out_.feedback_ns >= 0 && now - out_.feedback_ns <= config_.feedback_timeout_ns;
+    if (start_pending_ && !armed() && fresh) {
+        start_pending_ = false;
+        out_.commanded = out_.measured;
+        out_.velocity = Joints{};
+        out_.state = State::ready;
+    }
+    if ((requests & kHold) != 0 && (out_.state == State::running || out_.state == State::hold)) {
+        trajectory_.drop();
+        enter_hold(HoldCause::requested);
+    }
+}
+
+void ControlLoop::take_chunk(std::int64_t now) noexcept {
+    const Chunk* chunk = inbox_.read();
+    if (chunk == nullptr || chunk->epoch != epoch_) {
+        return;  // nothing new, or offered before the last hold or arming
+    }
+    Verdict verdict;
+    if (out_.state == State::idle) {
+        verdict.refusal = Refusal::idle;
+    } else if (out_.state == State::fault) {
+        verdict.refusal = Refusal::fault;
+    } else {
+        verdict = check_reach(*chunk, config_.max_jump, now, out_.commanded);
+    }
+    if (!verdict) {
+        out_.refused = verdict;
+        out_.flags |= kChunkRefused;
+        out_.counters.chunks_refused += 1;
+        return;
+    }
+    trajectory_.join(*chunk, commanded(), now, config_.blend_ns);
+    out_.chunk_id = chunk->id;
+    out_.chunk_start_ns = chunk->start_ns;
+    out_.flags |= kChunkTaken;
+    out_.counters.chunks_taken += 1;
+    // While feedback is late the chunk waits in the trajectory: watch() resumes it.
+    if (out_.state != State::hold || out_.hold_cause != HoldCause::feedback) {
+        out_.state = State::running;
+        out_.hold_cause = HoldCause::none;
+    }
+}
+
+void ControlLoop::watch(std::int64_t now) noexcept {
+    if (out_.state == State::idle || out_.state == State::fault) {
+        return;
+    }
+    const std::int64_t age = now - out_.feedback_ns;
+    const bool late = age > config_.feedback_timeout_ns;
+    if (late) {
+        out_.flags |= kFeedbackLate;
+    }
+    if (age > config_.watchdog_ns) {
+        enter_fault(FaultCause::watchdog);
+    } else if (out_.state == State::running && late) {
+        out_.counters.holds_feedback += 1;
+        enter_hold(HoldCause::feedback);
+    } else if (out_.state == State::running && trajectory_.finished(now)) {
+        out_.counters.holds_out_of_targets += 1;
+        enter_hold(HoldCause::out_of_targets);
+    } else if (out_.state == State::hold && out_.hold_cause == HoldCause::feedback && !late) {
+        if (trajectory_.rejoin(commanded(), now, config_.blend_ns)) {
+            out_.state = State::running;
+            out_.hold_cause = HoldCause::none;
+        } else {
+            enter_hold(HoldCause::out_of_targets);
+        }
+    }
+}
+
+void ControlLoop::limit(std::int64_t now, double dt) noexcept {
+    if (dt <= 0) {
+        return;  // no time passed: the last command stands
+    }
+    const bool following = out_.state == State::running;
+    const Motion wanted = following ? trajectory_.at(now) : Motion{};
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        limiter_state joint{out_.commanded[i], out_.velocity[i]};
+        const limiter_target target{wanted.position[i], wanted.velocity[i]};
+        const unsigned flags = following ? limiter_step(&arm_.limits()[i], &joint, &target, dt)
+                                         : limiter_brake(&arm_.limits()[i], &joint, dt);
+        if ((flags & LIMITER_REJECTED) != 0) {
+            enter_fault(FaultCause::not_finite);
+            return;
+        }
+        out_.flags |= flags;
+        out_.commanded[i] = joint.position;
+        out_.velocity[i] = joint.velocity;
+    }
+}
+
+void ControlLoop::check_finite() noexcept {
+    if (!finite(out_.commanded)) {
+        enter_fault(FaultCause::not_finite);
+    }
+}
+
+void ControlLoop::enter_hold(HoldCause cause) noexcept {
+    out_.state = State::hold;
+    out_.hold_cause = cause;
+}
+
+void ControlLoop::enter_fault(FaultCause cause) noexcept {
+    if (out_.state == State::fault) {
+        return;  // the first cause stays
+    }
+    trajectory_.drop();
+    out_.state = State::fault;
+    out_.hold_cause = HoldCause::none;
+    out_.fault_cause = cause;
+    out_.counters.faults += 1;
+}
+
+void ControlLoop::enter_idle() noexcept {
+    trajectory_.drop();
+    out_.state = State::idle;
+    out_.hold_cause = HoldCause::none;
+    out_.fault_cause = FaultCause::none;
+    out_.velocity = Joints{};
+    out_.commanded = out_.measured;
+    out_.chunk_id = 0;
+}
+
+Offer ControlLoop::offer(Chunk chunk) {
+    const std::lock_guard guard(offering_);
+    const Published seen = published();
+    Verdict verdict = check_content(chunk, config_.max_jump, seen.now_ns + config_.lookahead_ns);
+    if (verdict && !started_) {
+        verdict.refusal = Refusal::idle;
+    }
+    if (verdict && seen.state == State::fault) {
+        verdict.refusal = Refusal::fault;
+    }
+    if (verdict && chunk.start_ns <= newest_start_ns_) {
+        verdict = {Refusal::stale, 0, 0, static_cast<double>(newest_start_ns_ - chunk.start_ns) * 1e-9, 0};
+    }
+    if (verdict && seen.state != State::idle) {
+        verdict = check_reach(chunk, config_.max_jump, seen.now_ns, seen.commanded);
+    }
+    if (!verdict) {
+        return refuse(verdict);
+    }
+    newest_start_ns_ = chunk.start_ns;
+    chunk.id = next_id_++;
+    chunk.epoch = requests_.load(std::memory_order_relaxed) / kEpoch;
+    inbox_.write(chunk);
+    return {chunk.id, verdict, ""};
+}
+
+void ControlLoop::request(Request bit) {
+    std::uint64_t word = requests_.load(std::memory_order_relaxed);
+    while (!requests_.compare_exchange_weak(word, (word + kEpoch) | bit, std::memory_order_acq_rel)) {
+    }
+}
+
+void ControlLoop::start() {
+    const std::lock_guard guard(offering_);
+    started_ = true;
+    request(kStart);
+}
+
+void ControlLoop::hold() {
+    const std::lock_guard guard(offering_);
+    // An observation from the last step on is one of the arm that was told to hold: only older ones are refused.
+    newest_start_ns_ = std::max(newest_start_ns_, published().now_ns - 1);
+    request(kHold);
+}
+
+void ControlLoop::clear() {
+    const std::lock_guard guard(offering_);
+    started_ = false;
+    request(kClear);
+}
+
+void ControlLoop::fail(FaultCause cause) {
+    requested_fault_.store(static_cast<std::uint8_t>(cause), std::memory_order_release);
+}
+
+}  // namespace edgearm

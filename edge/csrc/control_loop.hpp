@@ -1,0 +1,156 @@
+// The heart: a pure step from time and feedback to a joint command. No clock, no I/O, no allocation, no lock, no
+// exception. The real-time driver and the lock-step simulation call the very same step.
+//
+//             start()          chunk taken         out of targets, hold(), feedback late
+//   idle ───────────────► ready ──────────► running ─────────────────────────────► hold
+//    ▲  from measured pose                     ▲              newer chunk            │
+//    │ clear()                                 └──────────────────────────────────────┘
+//    └──────────── fault (latched)  ◄──── any armed state: no feedback for the watchdog time, link lost, not finite
+//
+// In ready, hold and fault the command comes to rest within the limits and stays there.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "admission.hpp"
+#include "arm.hpp"
+#include "mailbox.hpp"
+#include "trajectory.hpp"
+
+namespace edgearm {
+
+enum class State : std::uint8_t { idle, ready, running, hold, fault };
+enum class HoldCause : std::uint8_t { none, requested, out_of_targets, feedback };
+enum class FaultCause : std::uint8_t { none, watchdog, not_finite, link };
+
+const char* name(State state);
+const char* name(HoldCause cause);
+const char* name(FaultCause cause);
+
+// Bits of Command::flags: a limit that is active is not a fault.
+enum Flag : std::uint32_t {
+    kLimitedPosition = 1,
+    kLimitedVelocity = 2,
+    kLimitedAcceleration = 4,
+    kChunkTaken = 8,
+    kChunkRefused = 16,
+    kFeedbackLate = 32,
+};
+
+struct LoopConfig {
+    std::int64_t period_ns = 1'000'000;
+    std::int64_t feedback_timeout_ns = 12'000'000;  // three bus cycles of 4 ms: then hold
+    std::int64_t watchdog_ns = 200'000'000;         // then fault
+    std::int64_t blend_ns = 50'000'000;             // least time a new chunk takes to join the running motion
+    std::int64_t lookahead_ns = 1'000'000'000;      // a chunk may not start later than this from now
+    Joints max_jump{0.5, 0.5, 0.5, 0.5, 0.5, 1.0};  // joint units, between targets and from the commanded position
+};
+
+struct Command {
+    Joints joints{};  // not a number while no feedback has come
+    State state = State::idle;
+    std::uint32_t flags = 0;
+};
+
+struct Counters {
+    std::uint64_t steps = 0;
+    std::uint64_t chunks_taken = 0;
+    std::uint64_t chunks_refused = 0;
+    std::uint64_t holds_out_of_targets = 0;
+    std::uint64_t holds_feedback = 0;
+    std::uint64_t faults = 0;
+};
+
+// Everything the outside may see of the loop, as of its last step.
+struct Published {
+    std::int64_t now_ns = 0;
+    Joints measured{};
+    Joints commanded{};
+    Joints velocity{};
+    std::int64_t feedback_ns = -1;  // -1: none yet
+    std::uint64_t chunk_id = 0;     // 0: none
+    std::int64_t chunk_start_ns = 0;
+    State state = State::idle;
+    HoldCause hold_cause = HoldCause::none;
+    FaultCause fault_cause = FaultCause::none;
+    std::uint32_t flags = 0;
+    Verdict refused{};  // the last refusal inside a step
+    Counters counters{};
+
+    bool at_rest() const { return velocity == Joints{}; }
+};
+
+struct Offer {
+    std::uint64_t chunk_id = 0;  // 0 when refused
+    Verdict verdict{};
+    std::string reason;  // why it was refused, empty when it was not
+};
+
+class ControlLoop {
+public:
+    ControlLoop(Arm arm, LoopConfig config);
+
+    // --- the stepping side: one thread -------------------------------------------------------------------------
+    // `feedback` is a measurement taken since the last step, or null.
+    Command step(std::int64_t now_ns, const Joints* feedback) noexcept;
+
+    // `count` steps one period apart, the first at `start_ns`, with `feedback` measured afresh at each: for a simulation
+    // in lock-step. Returns the last command.
+    Joints advance(std::int64_t start_ns, std::int64_t count, const Joints& feedback) noexcept;
+
+    // --- the other side: any thread, takes effect at the next step -----------------------------------------------
+    Offer offer(Chunk chunk);
+    Offer refuse(const Verdict& verdict) const { return {0, verdict, describe(verdict, arm_)}; }
+    void start();                    // idle -> ready, from the measured pose, as soon as there is feedback
+    void hold();                     // stop following; chunks from before this are refused
+    void clear();                    // come to rest, then idle; the only way out of fault
+    void fail(FaultCause cause);     // into fault, for what only the driver can see
+    Published published() const { return published_.read(); }
+
+    const Arm& arm() const { return arm_; }
+    const LoopConfig& config() const { return config_; }
+
+private:
+    // Requests and the epoch change in one word: no chunk can be taken for one offered before or after them.
+    enum Request : std::uint64_t { kStart = 1, kHold = 2, kClear = 4, kRequestBits = 0xFF, kEpoch = 0x100 };
+
+    void request(Request bit);
+    void take_feedback(std::int64_t now, const Joints* feedback) noexcept;
+    void take_requests(std::int64_t now) noexcept;
+    void take_chunk(std::int64_t now) noexcept;
+    void watch(std::int64_t now) noexcept;
+    void limit(std::int64_t now, double dt) noexcept;
+    void check_finite() noexcept;
+    void enter_hold(HoldCause cause) noexcept;
+    void enter_fault(FaultCause cause) noexcept;
+    void enter_idle() noexcept;
+    bool armed() const noexcept { return out_.state != State::idle; }
+    Motion commanded() const noexcept { return {out_.commanded, out_.velocity}; }
+
+    const Arm arm_;
+    const LoopConfig config_;
+
+    // Owned by the stepping side.
+    Published out_{};
+    Trajectory trajectory_;
+    std::uint64_t epoch_ = 0;
+    bool start_pending_ = false;
+    bool clear_pending_ = false;
+
+    // The border.
+    TripleBuffer<Chunk> inbox_;
+    Seqlock<Published> published_;
+    std::atomic<std::uint64_t> requests_{0};  // Request bits, and above them the epoch they belong to
+    std::atomic<std::uint8_t> requested_fault_{0};
+
+    // Owned by the other side, among its threads; the stepping side never takes this lock.
+    std::mutex offering_;
+    std::uint64_t next_id_ = 1;
+    std::int64_t newest_start_ns_;
+    bool started_ = false;
+};
+
+}  // namespace edgearm

@@ -1,0 +1,67 @@
+// A chunk of joint targets as a smooth motion that joins whatever the arm is doing.
+//
+//   commanded ●╌╌╌╌join╌╌╌╌╮
+//              │  x     x   ●─────●─────●─────●        x knots already past, or nearer than `blend`
+//            now            first knot at least `blend` ahead                ● knots followed
+//
+// Between knots: cubic Hermite with the tangents of Fritsch and Butland (SIAM J. Sci. Stat. Comput. 5, 1984), which
+// pass through every knot with continuous velocity and never overshoot between two of them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "arm.hpp"
+
+namespace edgearm {
+
+inline constexpr std::size_t kMaxHorizon = 64;
+
+// Knot k is due at start_ns + (k + 1) * period_ns.
+struct Chunk {
+    std::uint64_t id = 0;
+    std::uint64_t epoch = 0;  // which arming or hold it was offered under
+    std::size_t horizon = 0;
+    std::int64_t start_ns = 0;
+    std::int64_t period_ns = 0;
+    std::array<Joints, kMaxHorizon> joints{};
+
+    std::int64_t due(std::size_t knot) const {
+        return start_ns + static_cast<std::int64_t>(knot + 1) * period_ns;
+    }
+    std::int64_t end_ns() const { return start_ns + static_cast<std::int64_t>(horizon) * period_ns; }
+    // Index of the first knot due at `now` or later; `horizon` when all are past.
+    std::size_t first_ahead(std::int64_t now) const;
+};
+
+struct Motion {
+    Joints position{};
+    Joints velocity{};
+};
+
+class Trajectory {
+public:
+    // Starts following `chunk` from `from` at `now`. False, and nothing changes, when all its knots are past.
+    bool join(const Chunk& chunk, const Motion& from, std::int64_t now, std::int64_t blend_ns);
+    // Joins the chunk followed before again, after the motion was interrupted.
+    bool rejoin(const Motion& from, std::int64_t now, std::int64_t blend_ns);
+    void drop() { active_ = false; }
+
+    bool active() const { return active_; }
+    bool finished(std::int64_t now) const { return now > chunk_.end_ns(); }
+    const Chunk& chunk() const { return chunk_; }
+    // Position and velocity at `now`; after the last knot, that knot at rest.
+    Motion at(std::int64_t now) const;
+
+private:
+    double tangent(std::size_t knot, std::size_t joint) const;
+
+    Chunk chunk_{};
+    Motion from_{};
+    std::int64_t joined_ns_ = 0;
+    std::size_t first_ = 0;  // the knot the joining segment leads to
+    bool active_ = false;
+};
+
+}  // namespace edgearm
