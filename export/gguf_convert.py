@@ -92,7 +92,7 @@ def _convert(folder: Path, out: Path, *, vision: bool) -> None:
 
 @contextmanager
 def _smollm_pretokenizer() -> Iterator[None]:
-    """The converter knows tokenizers by a hash of their ids; ours is retrained, so it is told what ours is built with."""
+    """The converter knows tokenizers by a hash of their ids; ours is retrained: tell it how ours is built."""
     from conversion.base import TextModel
 
     original = TextModel.get_vocab_base_pre

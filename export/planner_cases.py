@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class Case:
 def save_cases(path: Path, api: RobotApi, cases: Iterable[Case]) -> None:
     """Write cases; calls are kept only if every case has one."""
     rows = list(cases)
-    columns = {
+    columns: dict[str, Any] = {
         "images": np.stack([case.image for case in rows]),
         "tasks": np.array([case.task for case in rows]),
         "transcripts": np.array(["\n".join(api.format_entry(entry) for entry in case.transcript) for case in rows]),
@@ -57,7 +59,7 @@ def load_cases(path: Path, api: RobotApi) -> list[Case]:
     try:
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ExportError(
             f"{path.name} cannot be read", expected="an .npz without pickled data", got=str(error)
         ) from error

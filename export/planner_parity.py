@@ -109,6 +109,7 @@ def _row(api: RobotApi, index: int, case: Case, reference: TorchSide, side: Llam
     # A padded vocabulary may be cut on one side; ids beyond it are never chosen.
     sizes = [min(len(ours), len(theirs)) for ours, theirs in pairs]
     errors = [float(np.abs(a[:size] - b[:size]).max()) for (a, b), size in zip(pairs, sizes, strict=True)]
+    which = f"case {index} ({case.task!r} after {len(case.transcript)} calls)"
     calls = expected.text if got.ids == expected.ids else f"PyTorch {expected.text!r}, {name} {got.text!r}"
     return _Row(
         equal=got.ids == expected.ids,
@@ -116,7 +117,7 @@ def _row(api: RobotApi, index: int, case: Case, reference: TorchSide, side: Llam
         scale=max(float(np.abs(logits).max()) for logits in expected.logits),
         right=_same_call(api, got.text, case.call),
         right_torch=_same_call(api, expected.text, case.call),
-        line=f"case {index} ({case.task!r} after {len(case.transcript)} calls): logits error {max(errors):.3g}, {calls}",
+        line=f"{which}: logits error {max(errors):.3g}, {calls}",
     )
 
 

@@ -40,7 +40,9 @@ class TorchSide:
     def __init__(self, checkpoint: Path) -> None:
         import torch
         from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         self._torch = torch
         model: Any = Idefics3ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
         self.model = model.eval()

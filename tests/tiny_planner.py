@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from transformers import Idefics3Config, Idefics3ForConditionalGeneration, PreTr
 
 from edge.planner.prompt import END_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS
 from edge.tabletop import API
+from export.gguf_convert import convert
 
 IMAGE, PATCH, SCALE = 192, 12, 2
 
@@ -87,3 +89,26 @@ def build_checkpoint(folder: Path, seed: int = 0) -> Idefics3ForConditionalGener
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
     return model
+
+
+@dataclass(frozen=True)
+class TinyPlanner:
+    """A random checkpoint and the two f16 GGUF files made from it."""
+
+    checkpoint: Path
+    model: Path
+    mmproj: Path
+    tokenizer: PreTrainedTokenizerFast
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text, as the trainer makes them."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+
+def convert_tiny(folder: Path) -> TinyPlanner:
+    """Build and convert under `folder`."""
+    checkpoint = folder / "checkpoint"
+    build_checkpoint(checkpoint)
+    model, mmproj = folder / "planner.gguf", folder / "planner-mmproj.gguf"
+    convert(checkpoint, model, mmproj)
+    return TinyPlanner(checkpoint, model, mmproj, PreTrainedTokenizerFast.from_pretrained(checkpoint))
