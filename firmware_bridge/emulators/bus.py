@@ -84,6 +84,11 @@ class ServoBus:
         """When the next reply will have been carried; None when the line is quiet."""
         return self._replies[0].end_ns if self._replies else None
 
+    @property
+    def quiet_ns(self) -> int | None:
+        """When the last reply will have been carried; None when the line is quiet already."""
+        return self._replies[-1].end_ns if self._replies else None
+
     def transmit(self, now_ns: int) -> bytes:
         """Takes every reply whose last byte has arrived at the host by now."""
         out = bytearray()

@@ -31,7 +31,8 @@ class Servo:
     def __getitem__(self, name: str) -> int:
         """Value of a register by its name."""
         register = REGISTERS[name]
-        self._measure()
+        if not register.writable:
+            self._measure()
         word = int.from_bytes(self._table[register.address : register.address + register.size], "little")
         return word if register.sign_bit is None else from_sign_magnitude(word, register.sign_bit)
 
