@@ -20,6 +20,8 @@ class GrammarSampler:
 
     def __init__(self, vocabulary: Vocabulary, grammar: str) -> None:
         self._llama, _ = libraries()
+        if not grammar.strip():  # llama.cpp would take it and allow everything
+            raise PlannerError("the grammar is empty", expected="GBNF with a rule root")
         self._sampler = self._llama.llama_sampler_init_grammar(vocabulary.handle, grammar.encode(), b"root")
         if not self._sampler:
             raise PlannerError("llama.cpp does not accept the grammar", expected="GBNF", got=last_log())
