@@ -15,7 +15,10 @@ from edge.records import read
 
 @dataclass(frozen=True)
 class Cameras:
-    """Where the images come from: a V4L2 index or path (`0`, `/dev/video2`) or a URL. Frames older than `stale_ms` are refused."""
+    """Where the images come from: a V4L2 index or path (`0`, `/dev/video2`) or a URL.
+
+    Frames older than `stale_ms` are refused.
+    """
 
     front: str = ""
     wrist: str = ""
@@ -43,7 +46,7 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Loop:
-    """The real-time loop. `rate_hz` cycles a second; `priority` of SCHED_FIFO where the right is granted, 0 never asks."""
+    """The real-time loop: cycles a second; `priority` of SCHED_FIFO where the right is granted, 0 never asks."""
 
     rate_hz: float = 1000.0
     bus_hz: float = 250.0
@@ -122,7 +125,7 @@ def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = N
         for key in ("bundle", "runs"):
             if isinstance(data.get(key), str):
                 data[key] = str(path.parent / data[key])
-    # Read the file before the flags are laid over it: a mistake in the file is reported even where a flag would hide it.
+    # Read the file before the flags are laid over it: a mistake in it is reported even where a flag would hide it.
     read(RunConfig, data, where, ConfigError)
     for name, value in (overrides or {}).items():
         if value is not None:

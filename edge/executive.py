@@ -62,7 +62,10 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """Something a person or a log wants to know. `kind` is one of task, call, end, refused, grasped, released, finished, failed."""
+    """Something a person or a log wants to know.
+
+    `kind` is one of task, call, end, refused, grasped, released, finished, failed.
+    """
 
     time_ns: int
     kind: str
@@ -87,7 +90,7 @@ class Executive:
         pinch_pose: Forward kinematics, joints (6,) → (x, y, z, yaw) of the pinch point: `edge._core.Arm.pinch_pose`.
         budgets: How long and how often to try.
         numbers: Thresholds of the subtask monitor, from the bundle.
-        remember: False for the ablation "without memory": the planner sees no transcript and the policy no remembered pose.
+        remember: False for the ablation "without memory": no transcript for the planner, no pose for the policy.
     """
 
     def __init__(
@@ -196,8 +199,8 @@ class Executive:
         """One policy step of the current call.
 
         Returns:
-            The chunk to follow, or None when there is nothing to follow: the call just ended, or none is running. The arm then
-            follows what is left of the chunk before and comes to rest.
+            The chunk to follow, or None when there is nothing to follow: the call just ended, or none is running. The
+            arm then follows what is left of the chunk before and comes to rest.
         """
         if self.state is not State.ACTING or self.call is None:
             return None
@@ -220,7 +223,7 @@ class Executive:
             self._end_task(State.FAILED, reason, now_ns)
 
     def _grasped(self, contact_ns: int | None, now_ns: int) -> None:
-        """Remembers where the pads met the object: it is known to be held only later, when the arm may be lifting already."""
+        """Remembers where the pads met the object: it is known to be held only later, when the arm may be lifting."""
         joints = next((joints for time_ns, joints in self._trail if time_ns == contact_ns), self._trail[-1][1])
         pose = self._pose(joints)
         if self.call is not None and kind_of(self.call) is Kind.GRASP:

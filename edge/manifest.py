@@ -1,4 +1,7 @@
-"""What a bundle is made of, and the checks that keep a wrong one off the robot. A bundle is a directory with `manifest.json`."""
+"""What a bundle is made of, and the checks that keep a wrong one off the robot.
+
+A bundle is a directory with `manifest.json`.
+"""
 
 from __future__ import annotations
 

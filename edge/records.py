@@ -18,7 +18,7 @@ def read(kind: type[T], data: object, where: str, error: type[EdgeError]) -> T:
     """Builds a dataclass from parsed JSON or TOML.
 
     Args:
-        kind: A dataclass of str, int, float, bool, Any, nested dataclasses, `tuple[T, ...]`, `dict[str, T]` and `T | None`.
+        kind: A dataclass of str, int, float, bool, Any, dataclasses, `tuple[T, ...]`, `dict[str, T]` and `T | None`.
         data: What the parser returned.
         where: Name of the place in messages, e.g. `manifest.json` or `arm.toml: budgets`.
         error: The error type to raise.

@@ -37,14 +37,18 @@ def test_a_bundle_is_made_verified_and_shown(parts: Path, capsys: pytest.Capture
         == 0
     )
     out = parts / "out/reference"
-    assert main(["verify", str(out)]) == 0 and main(["inspect", str(out)]) == 0
+    assert main(["verify", str(out)]) == 0
+    assert main(["inspect", str(out)]) == 0
     made = load(out).manifest
     assert set(made.files) == {"policy.onnx", "planner.gguf", "planner-mmproj.gguf"}
     assert (made.rates.horizon, made.images.policy, made.images.planner) == (16, 96, 128)
     assert made.units == ("rad",) * 5 + ("fraction",)
-    assert made.monitor.held_above == 0.2 and made.made_by.seed == 7
+    assert made.monitor.held_above == 0.2
+    assert made.made_by.seed == 7
     shown = capsys.readouterr().out
-    assert "pick.done" in shown and "97" in shown and "command/joint/position" in shown
+    assert "pick.done" in shown
+    assert "97" in shown
+    assert "command/joint/position" in shown
 
 
 def test_a_damaged_bundle_does_not_verify(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:

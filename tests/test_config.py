@@ -33,8 +33,10 @@ def test_no_file_gives_the_defaults() -> None:
 
 def test_a_file_is_read_and_its_paths_are_relative_to_it(file: Path) -> None:
     config = load(file)
-    assert config.port == "/dev/ttyACM0" and config.cameras.wrist == "http://robot/wrist"
-    assert config.budgets.call_s == 20.0 and config.budgets.calls == RunConfig().budgets.calls
+    assert config.port == "/dev/ttyACM0"
+    assert config.cameras.wrist == "http://robot/wrist"
+    assert config.budgets.call_s == 20.0
+    assert config.budgets.calls == RunConfig().budgets.calls
     assert Path(config.bundle) == file.parent / "reference"
 
 
@@ -96,7 +98,7 @@ def test_a_mistake_in_the_file_is_found_even_where_a_flag_would_hide_it(tmp_path
 
 
 def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.toml"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml")
     (tmp_path / "broken.toml").write_text("port = ")
     with pytest.raises(ConfigError, match="not TOML"):

@@ -64,7 +64,8 @@ def test_a_place_is_remembered_from_where_the_pads_met_the_cube_not_from_where_i
     rig.run(PICK, "place_free()", 'pick("green cube")', 'place_at("red cube")', "done()")
     assert rig.executive.state is State.FINISHED
     goals = [goal for tokens, goal in rig.policy.seen if tokens[0] == 3]
-    assert goals and all(goal == Pose(*pinch_pose([0.3])) for goal in goals)  # 0.3 at the grasp, 0.5 once lifted
+    assert goals
+    assert all(goal == Pose(*pinch_pose([0.3])) for goal in goals)
 
 
 def test_swap_reaches_both_remembered_places() -> None:
@@ -136,7 +137,8 @@ def test_the_place_of_an_object_never_grasped_is_refused_then_the_task_stops() -
     rig = Rig(budgets=Budgets(plan_attempts=1))
     rig.executive.start(TASK, 0)
     rig.executive.give_plan(Call("place_at", ("green cube",)), 1)
-    assert rig.executive.needs_plan and not rig.executive.entries
+    assert rig.executive.needs_plan
+    assert not rig.executive.entries
     rig.executive.give_plan(Call("place_at", ("green cube",)), 2)
     assert rig.executive.state is State.FAILED
     assert "green cube was never grasped" in rig.executive.reason
@@ -153,14 +155,16 @@ def test_a_usable_call_after_a_refused_one_gives_the_attempts_back() -> None:
 def test_the_number_of_calls_is_bounded() -> None:
     rig = Rig(budgets=Budgets(calls=4))
     executive = rig.run(*[PICK, PLACE] * 9)
-    assert executive.state is State.FAILED and len(executive.entries) == 4
+    assert executive.state is State.FAILED
+    assert len(executive.entries) == 4
     assert "4 calls were made" in executive.reason
 
 
 def test_without_memory_the_planner_sees_no_transcript_and_the_policy_no_place() -> None:
     rig = Rig(remember=False)
     executive = rig.run(PICK, "place_free()", 'pick("green cube")', 'place_at("red cube")')
-    assert len(executive.entries) == 4 and executive.transcript == ()
+    assert len(executive.entries) == 4
+    assert executive.transcript == ()
     assert all(goal is None for _, goal in rig.policy.seen)
 
 
@@ -169,7 +173,8 @@ def test_places_do_not_survive_into_the_next_task() -> None:
     rig.run(PICK, PLACE, "done()")
     rig.executive.start("another", rig.arm.now_ns)
     rig.executive.give_plan(Call("place_at", ("red cube",)), rig.arm.now_ns)
-    assert rig.executive.needs_plan and rig.executive.entries == []
+    assert rig.executive.needs_plan
+    assert rig.executive.entries == []
 
 
 def test_stopping_ends_the_running_call_and_nothing_moves_any_more() -> None:
@@ -177,7 +182,8 @@ def test_stopping_ends_the_running_call_and_nothing_moves_any_more() -> None:
     rig.executive.start(TASK, 0)
     rig.executive.give_plan(API.parse(PICK), 0)
     rig.executive.stop("camera front is stale", 1)
-    assert rig.executive.state is State.FAILED and rig.executive.reason == "camera front is stale"
+    assert rig.executive.state is State.FAILED
+    assert rig.executive.reason == "camera front is stale"
     assert rig.executive.act(rig.arm.observe(), 2) is None
     assert rig.memory.log[-1] == "end timeout"
 

@@ -20,7 +20,7 @@ RATES, IMAGES = Rates(20.0, 16), Images(96, 192)
 
 
 def write_graph(path: Path, *, horizon: int = 16, front: list[int | str] | None = None) -> Path:
-    """A graph whose chunk is the joints, whose last target is the goal, and whose `finished` is the mean of both images / 255."""
+    """A graph whose targets are the joints, then the call, then the goal; `finished` is the images' mean brightness."""
 
     def value(name: str, kind: int, shape: list[int | str]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, shape)
@@ -74,7 +74,8 @@ def test_what_the_graph_sees_is_the_observation_the_call_and_the_goal(tmp_path: 
     joints = np.arange(6) / 7
     call = API.encode(API.parse('pick("red cube", at=(3, 7))'))
     chunk = policy.infer(observation(joints, 51), call, Pose(0.1, 0.2, 0.3, 0.0))
-    assert chunk.joints.shape == (16, 6) and chunk.joints.dtype == np.float64
+    assert chunk.joints.shape == (16, 6)
+    assert chunk.joints.dtype == np.float64
     assert chunk.joints[:14] == pytest.approx(np.tile(joints, (14, 1)), abs=1e-6)
     assert chunk.joints[14, :5] == pytest.approx(call)
     assert chunk.joints[15] == pytest.approx([1, 0.1, 0.2, 0.3, 1, 0])
@@ -94,7 +95,8 @@ def test_a_missing_camera_is_named(tmp_path: Path) -> None:
 def test_a_graph_of_another_horizon_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="other outputs") as caught:
         open_policy(write_graph(tmp_path / "policy.onnx", horizon=8))
-    assert "[1, 16, 6]" in caught.value.expected and "[1, 8, 6]" in caught.value.got
+    assert "[1, 16, 6]" in caught.value.expected
+    assert "[1, 8, 6]" in caught.value.got
 
 
 def test_a_graph_without_static_shapes_is_refused(tmp_path: Path) -> None:

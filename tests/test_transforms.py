@@ -30,7 +30,9 @@ def test_square_averages_areas_rather_than_picking_pixels() -> None:
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([16, 96]))
 def test_square_has_the_asked_shape_and_keeps_a_flat_colour(height: int, width: int, size: int) -> None:
     result = square(np.full((height, width, 3), (7, 130, 250), np.uint8), size)
-    assert result.shape == (size, size, 3) and result.dtype == np.uint8 and result.flags.c_contiguous
+    assert result.shape == (size, size, 3)
+    assert result.dtype == np.uint8
+    assert result.flags.c_contiguous
     assert (result == (7, 130, 250)).all()
 
 

@@ -1,7 +1,7 @@
 """A gripper, a policy and a memory small enough to reason about, following the contracts of docs/architecture.md.
 
-The gripper is a finger that moves at a bounded speed and is stopped by an object of known width. The policy is a script of openings
-for each kind of call. Neither knows how the code under test decides.
+The gripper is a finger that moves at a bounded speed and is stopped by an object of known width. The policy is a
+script of openings for each kind of call. Neither knows how the code under test decides.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class ToyPolicy:
 
 
 class ToyMemory:
-    """The contract of `edge._core.SubtaskMemory`, in a dictionary: the place of an object is its *first* grasp in the task."""
+    """The contract of `edge._core.SubtaskMemory`: the place of an object is its *first* grasp in the task."""
 
     def __init__(self) -> None:
         self.places: dict[str, PoseTuple] = {}

@@ -38,7 +38,7 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True)
 class Seen:
-    """One reading of the monitor. `contact_ns`: when the closing gripper first reached the held range, None unless `held`."""
+    """One reading of the monitor. `contact_ns`: when the closing gripper met the object, None unless `held`."""
 
     grip: Grip
     outcome: Outcome | None
@@ -78,8 +78,8 @@ class SubtaskMonitor:
 
     Rules, first match:
 
-    - the policy says "finished" `finished_count` times in a row, each at `finished_probability` or more: a grasp is then `ok`
-      if something is held and `missed` if the gripper had opened for it; a placement is `ok` once the gripper let go;
+    - the policy says "finished" `finished_count` times in a row, each at `finished_probability` or more: a grasp is then
+      `ok` if something is held and `missed` if the gripper had opened for it; a placement is `ok` once it let go;
     - a grasp whose gripper opened, closed and stayed empty for `empty_for_s` is `missed`;
     - a placement that has held nothing for `empty_for_s` and never let go is `lost`;
     - a call over its budget is `timeout`.
@@ -115,7 +115,7 @@ class SubtaskMonitor:
     def update(self, observation: Observation, chunk: Chunk) -> Seen:
         """Takes an observation and the chunk inferred from it.
 
-        The gripper is compared with what the chunks *before* commanded for this moment, not with what this one asks for next.
+        The gripper is compared with what the chunk *before* commanded for this moment, not with what this one asks for.
         """
         now_ns = observation.time_ns
         measured = float(observation.joints[GRIPPER])

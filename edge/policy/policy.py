@@ -64,7 +64,7 @@ class Policy:
     def infer(self, observation: Observation, call_tokens: NDArray[np.int32], goal: Pose | None) -> Chunk:
         """A chunk for one observation.
 
-        The targets are returned as the graph gave them; the control loop checks them before it follows (NaN, jumps, limits).
+        The targets are returned as the graph gave them; the control loop checks them before it follows.
 
         Args:
             observation: Frames of `front` and `wrist`, and the measured joints (6,).

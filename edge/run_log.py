@@ -1,0 +1,94 @@
+"""The machine-readable log of a run: one JSON object a line, on the disk when `write` returns."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from edge.errors import ConfigError
+
+LOG = "log.jsonl"
+Record = Mapping[str, Any]
+"""One line: `time_ns` (CLOCK_MONOTONIC), `kind`, and what the kind says."""
+
+
+class RunLog:
+    """Writes `log.jsonl` in a run directory. Any thread may write.
+
+    Args:
+        directory: Made if it is not there.
+        listener: Is given every record after it was written, under the same lock.
+    """
+
+    def __init__(self, directory: Path, listener: Callable[[Record], None] | None = None) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._stream = (directory / LOG).open("a", encoding="utf-8", buffering=1)
+        except OSError as problem:
+            fix = "choose another place with --runs DIRECTORY"
+            raise ConfigError(f"cannot write the log in {directory}", got=str(problem.strerror), fix=fix) from problem
+        self._lock = threading.Lock()
+        self._listener = listener
+        self.directory = directory
+
+    def write(self, kind: str, /, time_ns: int | None = None, **data: Any) -> None:
+        """Appends a record; after `close` it does nothing, so that a late thread cannot fail."""
+        record = {"time_ns": time.monotonic_ns() if time_ns is None else time_ns, "kind": kind, **data}
+        line = json.dumps(record, default=_plain)
+        with self._lock:
+            if self._stream.closed:
+                return
+            self._stream.write(line + "\n")
+            if self._listener is not None:
+                self._listener(record)
+
+    def close(self) -> None:
+        """Flushes and closes; calling it again does nothing."""
+        with self._lock:
+            self._stream.close()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_log(directory: Path) -> Iterator[dict[str, Any]]:
+    """The records of a run, oldest first. A last line cut off by a power loss is left out.
+
+    Raises:
+        ConfigError: No log there, or a line before the last is not JSON.
+    """
+    path = directory / LOG
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as problem:
+        fix = "pass a directory that `edge run` made, e.g. runs/<time>"
+        raise ConfigError(
+            f"no run at {directory}", expected=f"a directory with {LOG}", got=str(problem.strerror), fix=fix
+        ) from problem
+    for number, line in enumerate(lines, 1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as problem:
+            if number == len(lines):
+                return
+            raise ConfigError(f"{path} is damaged at line {number}", expected="JSON", got=str(problem)) from problem
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
