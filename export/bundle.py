@@ -270,7 +270,7 @@ def _run_inspect(arguments: Namespace) -> int:
 BUNDLE = Command(
     """\
 Put the exported planner and policy into one directory with a manifest: robot API hash, joints, units, rates, shapes,
-checksums, what made it and how well it did. The directory is written aside and renamed, so there is never half a bundle.
+checksums, what made it and how well it did. It is written aside and renamed, so there is never half a bundle.
 
 example:
   python -m export bundle --planner build/planner --policy build/policy/policy.onnx --out models/reference

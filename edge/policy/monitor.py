@@ -78,8 +78,8 @@ class SubtaskMonitor:
 
     Rules, first match:
 
-    - the policy says "finished" `finished_count` times in a row, each at `finished_probability` or more: a grasp is then
-      `ok` if something is held and `missed` if the gripper had opened for it; a placement is `ok` once it let go;
+    - the policy says "finished" `finished_count` times in a row, each at `finished_probability` or more: a grasp is
+      then `ok` if something is held and `missed` if the gripper had opened for it; a placement is `ok` once it let go;
     - a grasp whose gripper opened, closed and stayed empty for `empty_for_s` is `missed`;
     - a placement that has held nothing for `empty_for_s` and never let go is `lost`;
     - a call over its budget is `timeout`.
