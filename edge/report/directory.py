@@ -1,0 +1,28 @@
+"""The run directory as a whole: read it, sum it up, draw it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edge.report.summary import Summary, summarise
+from edge.report.timeline import MOTION, TIMELINE, draw_timeline
+from edge.run_log import read_log
+
+
+def report(directory: Path, *, picture: bool = True) -> Summary:
+    """Sums up a run directory and draws its `timeline.png` again.
+
+    Raises:
+        ConfigError: No run there, or its log is damaged.
+    """
+    records = list(read_log(directory))
+    if picture:
+        path = directory / MOTION
+        motion = None
+        if path.is_file():
+            with np.load(path) as arrays:
+                motion = {name: arrays[name] for name in arrays.files}
+        draw_timeline(records, motion, directory / TIMELINE)
+    return summarise(records)
