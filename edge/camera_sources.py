@@ -1,7 +1,8 @@
 """Where camera frames come from: an MJPEG stream over HTTP, or anything OpenCV opens.
 
-MJPEG is read here and not by OpenCV's FFmpeg because that one guesses at the stream before it shows anything and then
-keeps frames back; `benchmarks/camera_latency.py` measures both.
+MJPEG is read here and not by OpenCV's FFmpeg, which is as quick but hands out every frame that queued up while the
+machine was busy as if it were new, blocks for 30 s on a server that falls silent, and does not say why an address does
+not open. `benchmarks/camera_latency.py` compares them.
 """
 
 from __future__ import annotations
