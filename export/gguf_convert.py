@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.planner.native import last_log, libraries
+from edge.planner.prompt import STAMP_KEY
 from export.errors import ExportError
 
 #: `--type` to llama.cpp's file type (`enum llama_ftype`).
@@ -62,8 +63,14 @@ def check_checkpoint(folder: Path) -> dict[str, Any]:
     return config
 
 
-def convert(folder: Path, text_out: Path, vision_out: Path) -> None:
+def convert(folder: Path, text_out: Path, vision_out: Path, stamp: str) -> None:
     """Write both halves as f16 GGUF (norms, biases and position embeddings stay f32).
+
+    Args:
+        folder: Hugging Face checkpoint.
+        text_out: Where the language half goes.
+        vision_out: Where the vision half goes.
+        stamp: `prompt.fingerprint` of the prompt that it was trained on; the robot refuses another.
 
     Raises:
         ExportError: If the checkpoint is not one that llama.cpp would run correctly.
@@ -71,14 +78,14 @@ def convert(folder: Path, text_out: Path, vision_out: Path) -> None:
     check_checkpoint(folder)
     for out, vision in ((text_out, False), (vision_out, True)):
         try:
-            _convert(folder, out, vision=vision)
+            _convert(folder, out, stamp, vision=vision)
         except (NotImplementedError, KeyError, ValueError, TypeError) as error:
             raise ExportError(
                 f"llama.cpp's converter refused {folder}", got=f"{type(error).__name__}: {error}"
             ) from error
 
 
-def _convert(folder: Path, out: Path, *, vision: bool) -> None:
+def _convert(folder: Path, out: Path, stamp: str, *, vision: bool) -> None:
     import torch
     from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
     from gguf import LlamaFileType
@@ -87,7 +94,9 @@ def _convert(folder: Path, out: Path, *, vision: bool) -> None:
         hparams = ModelBase.load_hparams(folder, False)
         kind = ModelType.MMPROJ if vision else ModelType.TEXT
         model_class = get_model_class(get_model_architecture(hparams, kind), mmproj=vision)
-        model_class(folder, LlamaFileType.MOSTLY_F16, out, eager=True).write()
+        model = model_class(folder, LlamaFileType.MOSTLY_F16, out, eager=True)
+        model.gguf_writer.add_string(STAMP_KEY, stamp)
+        model.write()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.api import RobotApi
+from edge.planner.prompt import fingerprint
 from export.command import Command
 from export.errors import ExportError
 from export.gguf_convert import FILE_TYPES, convert, quantize
@@ -67,7 +68,7 @@ def export_planner(
     cases = load_cases(cases_file, api)
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / "full.gguf", Path(scratch) / "full-mmproj.gguf"
-        convert(checkpoint, *full)
+        convert(checkpoint, *full, fingerprint(api))
         reference = TorchSide(checkpoint)
         parity = {"f16": compare(api, cases, reference, full, f16, "f16").as_dict()}
         wanted = full

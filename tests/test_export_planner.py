@@ -13,6 +13,7 @@ from tiny_planner import build_checkpoint
 
 from edge.api import Call, Outcome
 from edge.planner.planner import Planner
+from edge.planner.prompt import fingerprint
 from edge.tabletop import API
 from export.__main__ import main
 from export.errors import ExportError, ParityError
@@ -80,7 +81,7 @@ def test_the_exported_planner_plans(checkpoint: Path, cases_file: Path, tmp_path
 
 def test_quantized_files_are_smaller(checkpoint: Path, tmp_path: Path) -> None:
     full = tmp_path / "full.gguf", tmp_path / "full-mmproj.gguf"
-    convert(checkpoint, *full)
+    convert(checkpoint, *full, "any")
     for path in full:
         small = path.with_suffix(".q8")
         quantize(path, small, "q8_0")
@@ -92,7 +93,7 @@ def test_other_weights_fail_the_gate_and_write_nothing(checkpoint: Path, cases_f
     other = tmp_path / "other"
     build_checkpoint(other, seed=1)
     files = tmp_path / "other.gguf", tmp_path / "other-mmproj.gguf"
-    convert(other, *files)
+    convert(other, *files, fingerprint(API))
     cases = load_cases(cases_file, API)
     with pytest.raises(ParityError, match="does not plan as the checkpoint does") as caught:
         compare(API, cases, TorchSide(checkpoint), files, Limits(equal=1.0), "f16")
@@ -110,7 +111,7 @@ def test_a_small_change_of_the_vision_half_fails_the_gate(checkpoint: Path, case
     name = next(name for name in weights if "patch_embedding.weight" in name)
     weights[name] = weights[name].flip(1).contiguous()
     save_file(weights, changed / "model.safetensors", metadata={"format": "pt"})
-    convert(changed, *files)
+    convert(changed, *files, fingerprint(API))
     with pytest.raises(ParityError, match="logits differ"):
         compare(API, load_cases(cases_file, API), TorchSide(checkpoint), files, Limits(equal=0.0, logits=0.02), "f16")
 

@@ -191,9 +191,15 @@ def test_an_empty_task_is_a_task_error(tiny: TinyPlanner) -> None:
         planner.next_call(picture(1), " ")
 
 
-def test_another_api_gets_its_own_calls(tiny: TinyPlanner) -> None:
+def test_a_planner_of_another_api_is_refused(tiny: TinyPlanner) -> None:
+    with pytest.raises(PlannerError, match="another prompt"):
+        Planner(RobotApi([API.subtasks["done"]]), tiny.model, tiny.mmproj)
+
+
+def test_another_api_gets_its_own_calls(tmp_path: Path) -> None:
     only_done = RobotApi([API.subtasks["done"]])
-    with Planner(only_done, tiny.model, tiny.mmproj) as planner:
+    other = convert_tiny(tmp_path, only_done)
+    with Planner(only_done, other.model, other.mmproj) as planner:
         assert planner.next_call(picture(1), TASK).call == Call("done")
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_planner import TinyPlanner, convert_tiny
 
-from edge.api import Call, Outcome, Transcript
+from edge.api import Call, Outcome, RobotApi, Transcript
 from edge.errors import CallError, TaskError
 from edge.planner.native import Vocabulary
 from edge.planner.prompt import (
@@ -18,6 +18,7 @@ from edge.planner.prompt import (
     Specials,
     answer_ids,
     clean_task,
+    fingerprint,
     prefix_ids,
     segments,
     suffix_ids,
@@ -55,6 +56,11 @@ def test_old_calls_fall_off_and_new_ones_stay() -> None:
     lines = segments(API, "tidy up", transcript)[1].splitlines()
     assert len(lines) == MAX_TRANSCRIPT + 2
     assert lines[-2] == 'pick("red cube") -> missed'
+
+
+def test_the_fingerprint_tells_apis_apart_and_repeats() -> None:
+    assert fingerprint(API) == fingerprint(RobotApi(API.subtasks.values()))
+    assert fingerprint(API) != fingerprint(RobotApi(list(API.subtasks.values())[:-1]))
 
 
 @pytest.mark.parametrize("task", ["", "  \n", "...", "<>", "x" * 301])

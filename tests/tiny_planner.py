@@ -10,7 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
-from edge.planner.prompt import END_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS
+from edge.api import RobotApi
+from edge.planner.prompt import END_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, fingerprint
 from edge.tabletop import API
 from export.gguf_convert import convert
 
@@ -105,10 +106,10 @@ class TinyPlanner:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
 
-def convert_tiny(folder: Path) -> TinyPlanner:
-    """Build and convert under `folder`."""
+def convert_tiny(folder: Path, api: RobotApi = API) -> TinyPlanner:
+    """Build and convert under `folder`, stamped as trained for `api`."""
     checkpoint = folder / "checkpoint"
     build_checkpoint(checkpoint)
     model, mmproj = folder / "planner.gguf", folder / "planner-mmproj.gguf"
-    convert(checkpoint, model, mmproj)
+    convert(checkpoint, model, mmproj, fingerprint(api))
     return TinyPlanner(checkpoint, model, mmproj, PreTrainedTokenizerFast.from_pretrained(checkpoint))

@@ -1,7 +1,7 @@
 """The planner's eye: libmtmd's vision encoder, run once an image.
 
-The idefics3 layout that libmtmd makes holds two images, a tile and the whole. Ours needs no tiling, so both are the same
-picture and only the whole is encoded; the texts around them are not used: `edge.planner.prompt` places those tokens.
+The idefics3 layout that libmtmd makes holds two images, a tile and the whole. Ours needs no tiling, so both are the
+same picture and only the whole is encoded. The texts around them are not used: `edge.planner.prompt` places those tokens.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class ImageEncoder:
         if mtmd.mtmd_encode_chunk(self._context, chunk) != 0:
             raise PlannerError("llama.cpp could not encode the image", got=last_log())
         shape = (int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)), self._width)
-        return np.ctypeslib.as_array(mtmd.mtmd_get_output_embd(self._context), shape=shape).copy()
+        # A copy: the library overwrites its buffer with the next image.
+        return np.array(np.ctypeslib.as_array(mtmd.mtmd_get_output_embd(self._context), shape=shape), np.float32)
 
     def close(self) -> None:
         """Free the encoder; calling it again does nothing."""

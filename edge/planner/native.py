@@ -55,6 +55,14 @@ def last_log(lines: int = 4) -> str:
     return " / ".join("".join(_log).strip().splitlines()[-lines:])
 
 
+def metadata(model: Any, key: str) -> str:
+    """A text that the model file carries under a key; empty if it has none."""
+    llama, _ = libraries()
+    buffer = ctypes.create_string_buffer(256)
+    size = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+
+
 def existing(path: Path, what: str) -> bytes:
     """A path for the library.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.api import Call, RobotApi, Transcript
 from edge.errors import CallError, PlannerError
-from edge.planner.prompt import Specials, prefix_ids, suffix_ids
+from edge.planner.prompt import Specials, fingerprint, prefix_ids, suffix_ids
 from edge.planner.sampler import GrammarSampler
 from edge.planner.session import Session
 
@@ -56,7 +56,7 @@ class Planner:
         budget: Limits of one plan.
 
     Raises:
-        PlannerError: If the files cannot be loaded, or the grammar is not accepted.
+        PlannerError: If the files cannot be loaded, or were trained for another API or on another prompt.
     """
 
     def __init__(
@@ -74,6 +74,13 @@ class Planner:
         self._session = Session(model, mmproj, image_size=image_size, threads=threads, gpu=gpu)
         try:
             vocabulary = self._session.vocabulary
+            if self._session.stamp != fingerprint(api):
+                raise PlannerError(
+                    "the planner was trained on another prompt",
+                    expected=fingerprint(api),
+                    got=self._session.stamp or "no fingerprint",
+                    fix="retrain and export it with this version of the robot API and of edge/planner/prompt.py",
+                )
             self._specials = Specials.of(vocabulary.special)
             self._sampler = GrammarSampler(vocabulary, api.grammar())
             self._session.keep_prefix(prefix_ids(api, vocabulary.encode, self._specials))

@@ -10,10 +10,12 @@ brackets.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge.api import Call, RobotApi, Transcript
+from edge.api import Call, Outcome, RobotApi, Transcript
 from edge.errors import TaskError
 
 #: Special tokens, each one id in the tokenizer. The first four are those of the SmolVLM layout in llama.cpp.
@@ -25,6 +27,8 @@ END_TOKEN = "<|endoftext|>"
 SPECIAL_TOKENS = (END_TOKEN, IMAGE_TOKEN, EDGE_TOKEN, GLOBAL_TOKEN, TILE_TOKEN)
 
 MAX_TASK_CHARACTERS = 300
+#: Key in the text GGUF under which export writes `fingerprint`.
+STAMP_KEY = "edgearm.prompt"
 #: Older calls fall off the prompt; the longest task here needs about 20.
 MAX_TRANSCRIPT = 32
 
@@ -72,6 +76,18 @@ def segments(api: RobotApi, task: str, transcript: Transcript) -> tuple[str, str
     """
     lines = [api.format_entry((call.without_hint(), outcome)) for call, outcome in transcript[-MAX_TRANSCRIPT:]]
     return api.prompt() + "\n", "\n".join([f"task: {clean_task(task)}", *lines, "next:"])
+
+
+def fingerprint(api: RobotApi) -> str:
+    """sha256 (hex) of the whole layout for this API: a planner trained on another prompt has another one."""
+    example = tuple((call, outcome) for call in api.calls() for outcome in Outcome)
+    sample = [
+        segments(api, "An Example.", example),
+        SPECIAL_TOKENS,
+        MAX_TRANSCRIPT,
+        [str(call) for call in api.calls()],
+    ]
+    return hashlib.sha256(json.dumps(sample).encode()).hexdigest()
 
 
 def prefix_ids(api: RobotApi, encode: Encode, specials: Specials) -> list[int]:

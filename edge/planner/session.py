@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edge.errors import PlannerError
 from edge.planner.image import ImageEncoder
-from edge.planner.native import Vocabulary, existing, last_log, libraries
-from edge.planner.prompt import EDGE_TOKEN, GLOBAL_TOKEN, TILE_TOKEN
+from edge.planner.native import Vocabulary, existing, last_log, libraries, metadata
+from edge.planner.prompt import EDGE_TOKEN, GLOBAL_TOKEN, STAMP_KEY, TILE_TOKEN
 
 #: Context in tokens: static text ~150, image 64, task ~50, 32 transcript lines ~450, answer ~30.
 CONTEXT_TOKENS = 1024
@@ -77,6 +77,11 @@ class Session:
     def image_tokens(self) -> int:
         """Positions that an image takes in the prompt."""
         return self._vision.tokens
+
+    @property
+    def stamp(self) -> str:
+        """`prompt.fingerprint` of the prompt that the model was trained on, as export wrote it; empty if it did not."""
+        return metadata(self._model, STAMP_KEY)
 
     def keep_prefix(self, ids: Sequence[int]) -> None:
         """Decode the static prompt once; `start` begins after it from then on."""
@@ -150,7 +155,8 @@ class Session:
         # A batch without positions continues the sequence and gives logits of its last token only.
         self._submit(self._llama.llama_batch_get_one(tokens, len(ids)), len(ids))
         logits = self._llama.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(logits, shape=(self.vocabulary.size,)).copy()
+        # A copy: the library overwrites its buffer with the next token.
+        return np.array(np.ctypeslib.as_array(logits, shape=(self.vocabulary.size,)), np.float32)
 
     def _decode_embeddings(self, embeddings: NDArray[np.float32]) -> None:
         count, width = embeddings.shape
