@@ -182,3 +182,91 @@ class SubtaskMemory:
     @property
     def cut_bytes(self) -> int:
         """Bytes of a torn or damaged tail that opening the journal cut off."""
+
+STATES: tuple[LoopState, ...]
+"""State names by the number that `Driver.drain` gives."""
+
+class BusCounters(TypedDict):
+    cycles: int
+    overruns: int
+    """Cycles that were not started because the one before took too long."""
+    ok: int
+    """Times that every joint had given a new believable position."""
+    replies: int
+    corrupt: int
+    stray: int
+    """Intact frames that answered nothing."""
+    timeout: int
+    """Replies that did not come in time."""
+    implausible: int
+    """Intact positions that the joint could not have reached."""
+
+class ServoSnapshot(TypedDict):
+    error: str
+    """The error bits of its last reply in words, empty when there are none."""
+    age_ns: int | None
+    """Since its last believable position."""
+
+class DriverSnapshot(LoopSnapshot):
+    pinch_pose: PoseTuple
+    """Of the measured joints."""
+    running: bool
+    connected: bool
+    port: str
+    link: str
+    """Why the port is not usable, empty while it is."""
+    realtime: str
+    """What was granted, or what to grant."""
+    lateness_p50_ns: int
+    lateness_p99_ns: int
+    lateness_max_ns: int
+    deadline_misses: int
+    """Steps that were left out because the thread woke more than a period late."""
+    log_dropped: int
+    bus: BusCounters
+    servos: dict[str, ServoSnapshot]
+
+class Driver:
+    """The 1 kHz real-time thread and the Feetech bus thread of one arm; nothing is opened before `start`.
+
+    Args:
+        loop: Stepped by this driver only, from `start` to `stop`; offer chunks and take snapshots as before.
+        port: Serial port of the servo bus, a USB adapter or a pty.
+        reply_timeout_ns: How long one bus cycle may wait for replies; a slow line slows the bus, never the loop.
+        priority: SCHED_FIFO priority of the loop's thread.
+        keep_torque: Leave torque on after `stop`.
+        log_every: One log sample every so many steps.
+    """
+
+    def __init__(
+        self,
+        loop: ControlLoop,
+        port: str,
+        *,
+        bus_period_ns: int = 4_000_000,
+        reply_timeout_ns: int = 8_000_000,
+        priority: int = 80,
+        lock_memory: bool = True,
+        keep_torque: bool = False,
+        log_every: int = 10,
+    ) -> None: ...
+    def start(self) -> None:
+        """Check every servo, switch torque on with the measured pose as goal, and return once the loop is ready.
+
+        After a fault: `loop.clear()`, then this again.
+
+        Raises:
+            LinkError: The port is missing, busy, not a serial port, or gone.
+            ArmError: A servo is silent or of another model, or the loop is in fault or started already.
+        """
+    def stop(self) -> None:
+        """Come to rest, then torque off (unless `keep_torque`), end the threads, close the port. A driver that is
+        dropped without this brings the arm to rest and leaves torque on."""
+    def snapshot(self) -> DriverSnapshot: ...
+    def drain(self) -> NDArray[np.void]:
+        """Log samples since the last call, oldest first: fields time_ns, measured (6,), commanded (6,), chunk_id, and
+        state as an index into `STATES`."""
+    @property
+    def running(self) -> bool: ...
+    @property
+    def port(self) -> str: ...

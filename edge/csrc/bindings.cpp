@@ -75,4 +75,5 @@ PYBIND11_MODULE(_core, module) {
     bindings::bind_arm(module);
     bindings::bind_loop(module);
     bindings::bind_memory(module);
+    bindings::bind_driver(module);
 }

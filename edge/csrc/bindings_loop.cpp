@@ -21,6 +21,7 @@ Offer offer(ControlLoop& loop, const py::object& chunk) {
 }
 
 Command step(ControlLoop& loop, std::int64_t now_ns, const std::optional<Array>& feedback) {
+    loop.require_unclaimed();
     if (!feedback) {
         return loop.step(now_ns, nullptr);
     }
@@ -29,6 +30,7 @@ Command step(ControlLoop& loop, std::int64_t now_ns, const std::optional<Array>&
 }
 
 Array advance(ControlLoop& loop, std::int64_t start_ns, std::int64_t count, const Array& feedback) {
+    loop.require_unclaimed();
     return from_joints(loop.advance(start_ns, count, to_joints(feedback)));
 }
 

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "error.hpp"
+
 namespace edgearm {
 
 namespace {
@@ -287,6 +289,18 @@ void ControlLoop::clear() {
 
 void ControlLoop::fail(FaultCause cause) {
     requested_fault_.store(static_cast<std::uint8_t>(cause), std::memory_order_release);
+}
+
+void ControlLoop::claim() {
+    require_unclaimed();
+    claimed_ = true;
+}
+
+void ControlLoop::require_unclaimed() const {
+    if (claimed_) {
+        throw Error(Error::Kind::arm, "the control loop is in use", "one driver, or one caller in lock-step",
+                    "a driver that steps it", "stop that driver first");
+    }
 }
 
 }  // namespace edgearm

@@ -109,6 +109,10 @@ public:
     void clear();                    // come to rest, then idle; the only way out of fault
     void fail(FaultCause cause);     // into fault, for what only the driver can see
     Published published() const { return published_.read(); }
+    // A driver claims the loop while its thread steps it. Throws Error when it is claimed already.
+    void claim();
+    void release() { claimed_ = false; }
+    void require_unclaimed() const;  // throws Error while a driver steps this loop
 
     const Arm& arm() const { return arm_; }
     const LoopConfig& config() const { return config_; }
@@ -145,6 +149,7 @@ private:
     Seqlock<Published> published_;
     std::atomic<std::uint64_t> requests_{0};  // Request bits, and above them the epoch they belong to
     std::atomic<std::uint8_t> requested_fault_{0};
+    std::atomic<bool> claimed_{false};
 
     // Owned by the other side, among its threads; the stepping side never takes this lock.
     std::mutex offering_;

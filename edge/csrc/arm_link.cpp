@@ -1,0 +1,214 @@
+#include "arm_link.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "error.hpp"
+
+namespace edgearm {
+
+namespace {
+
+constexpr std::int64_t kReplyTimeout = 50'000'000;  // for set-up transactions, which nobody waits for in real time
+constexpr int kTries = 3;
+
+std::uint16_t word(std::span<const std::uint8_t> bytes) { return static_cast<std::uint16_t>(bytes[0] | bytes[1] << 8); }
+
+double position(const Arm& arm, std::size_t joint, std::uint16_t value) {
+    return arm.from_ticks(joint, feetech_from_sign_magnitude(value, FEETECH_SIGN_POSITION));
+}
+
+}  // namespace
+
+void PlausibilityGate::reset(const Joints& joints, std::int64_t now_ns) noexcept {
+    value_ = joints;
+    time_ns_.fill(now_ns);
+}
+
+bool PlausibilityGate::admit(std::size_t joint, double value, std::int64_t now_ns) noexcept {
+    const double elapsed = static_cast<double>(now_ns - time_ns_[joint]) * 1e-9;
+    if (std::abs(value - value_[joint]) > kFactor * arm_.limits()[joint].max_velocity * elapsed + kMargin) {
+        return false;
+    }
+    value_[joint] = value;
+    time_ns_[joint] = now_ns;
+    return true;
+}
+
+ArmLink::ArmLink(const Arm& arm, const std::string& port, LinkStats& stats)
+    : arm_(arm), stats_(stats), port_(port), bus_(port_), gate_(arm) {
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        ids_[i] = arm.spec().joints[i].servo_id;
+    }
+    identify();
+    measure();
+}
+
+void ArmLink::line_gone() const {
+    throw Error(Error::Kind::link, "port " + path() + " is gone", "an adapter that stays connected", "no such device",
+                "check the cable and the adapter's power");
+}
+
+void ArmLink::identify() {
+    std::string silent;
+    std::string other;
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        const JointSpec& joint = arm_.spec().joints[i];
+        const std::string who = std::to_string(joint.servo_id) + " (" + joint.name + ")";
+        const Reply model = bus_.ping(joint.servo_id, kReplyTimeout, kTries).io == Io::ok
+                                ? bus_.read(joint.servo_id, FEETECH_MODEL_NUMBER, 2, kReplyTimeout, kTries)
+                                : Reply{};
+        if (model.io == Io::gone) {
+            line_gone();
+        }
+        if (model.io != Io::ok) {
+            silent += (silent.empty() ? "" : ", ") + who;
+            continue;
+        }
+        stats_.errors[i].store(model.error, std::memory_order_relaxed);
+        if (word(model.params) != arm_.spec().model_number) {
+            other += (other.empty() ? "" : ", ") + who + " is model " + std::to_string(word(model.params));
+        }
+    }
+    publish_counters();
+    if (!silent.empty()) {
+        throw Error(Error::Kind::arm, "servos do not answer on " + path(),
+                    std::to_string(kJoints) + " servos at 1 Mbps", "silence from " + silent,
+                    "check power, the daisy chain and the servo ids");
+    }
+    if (!other.empty()) {
+        throw Error(Error::Kind::arm, "the arm on " + path() + " is not a " + arm_.spec().name,
+                    "servos of model " + std::to_string(arm_.spec().model_number), other,
+                    "name the port of the described arm, or another arm description");
+    }
+}
+
+Joints ArmLink::measure() {
+    Joints before{};
+    bool agreed = false;
+    for (int attempt = 0; attempt <= kTries && !agreed; ++attempt) {
+        Joints now{};
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            const Reply reply = bus_.read(ids_[i], FEETECH_PRESENT_POSITION, 2, kReplyTimeout, kTries);
+            if (reply.io == Io::gone) {
+                line_gone();
+            }
+            if (reply.io != Io::ok) {
+                throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[i]) + " stopped answering on " + path(),
+                            "its position", "silence", "check its cable and power");
+            }
+            stats_.errors[i].store(reply.error, std::memory_order_relaxed);
+            now[i] = position(arm_, i, word(reply.params));
+        }
+        agreed = attempt > 0;
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            agreed = agreed && std::abs(now[i] - before[i]) <= PlausibilityGate::kMargin;
+        }
+        before = now;
+    }
+    publish_counters();
+    if (!agreed) {
+        throw Error(Error::Kind::arm, "the arm on " + path() + " does not stand still", "two readings that agree",
+                    "joints that move by more than 0.05 rad between readings", "hold the arm still and start again");
+    }
+    gate_.reset(before, monotonic_ns());
+    newest_ = before;
+    fresh_.fill(false);
+    return before;
+}
+
+Joints ArmLink::engage() {
+    const Joints pose = measure();
+    if (send_goals(pose, monotonic_ns() + kReplyTimeout) != Io::ok) {
+        line_gone();
+    }
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        const std::uint8_t on = 1;
+        const Reply reply = bus_.write(ids_[i], FEETECH_TORQUE_ENABLE, {&on, 1}, kReplyTimeout, kTries);
+        if (reply.io != Io::ok) {
+            release();
+            throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[i]) + " did not switch torque on",
+                        "an acknowledged write", "silence", "check its cable and power");
+        }
+    }
+    gate_.reset(pose, monotonic_ns());
+    publish_counters();
+    return pose;
+}
+
+bool ArmLink::release() {
+    bool all = true;
+    for (const std::uint8_t id : ids_) {
+        const std::uint8_t off = 0;
+        all = bus_.write(id, FEETECH_TORQUE_ENABLE, {&off, 1}, kReplyTimeout, kTries).io == Io::ok && all;
+    }
+    publish_counters();
+    return all;
+}
+
+Io ArmLink::send_goals(const Joints& goals, std::int64_t deadline_ns) noexcept {
+    std::array<std::uint16_t, kJoints> words{};
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        words[i] = feetech_to_sign_magnitude(arm_.to_ticks(i, goals[i]), FEETECH_SIGN_POSITION);
+    }
+    return bus_.sync_write(FEETECH_GOAL_POSITION, ids_, words, deadline_ns);
+}
+
+Io ArmLink::cycle(const Joints* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept {
+    measured.reset();
+    if (goals != nullptr && send_goals(*goals, deadline_ns) == Io::gone) {
+        return Io::gone;
+    }
+    std::array<WordReply, kJoints> replies{};
+    const Io result = bus_.sync_read(FEETECH_PRESENT_POSITION, ids_, replies, deadline_ns);
+    const std::int64_t now = monotonic_ns();
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        if (!replies[i].came) {
+            continue;
+        }
+        stats_.errors[i].store(replies[i].error, std::memory_order_relaxed);
+        const double value = position(arm_, i, replies[i].word);
+        if (gate_.admit(i, value, now)) {
+            newest_[i] = value;
+            fresh_[i] = true;
+            stats_.seen_ns[i].store(now, std::memory_order_relaxed);
+        } else {
+            stats_.implausible.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+    if (std::all_of(fresh_.begin(), fresh_.end(), [](bool fresh) { return fresh; })) {
+        measured = newest_;
+        fresh_.fill(false);
+        stats_.exchanges.fetch_add(1, std::memory_order_relaxed);
+    }
+    publish_counters();
+    return result;
+}
+
+void ArmLink::publish_counters() noexcept {
+    stats_.replies.store(bus_.counters().replies, std::memory_order_relaxed);
+    stats_.corrupt.store(bus_.counters().corrupt, std::memory_order_relaxed);
+    stats_.stray.store(bus_.counters().stray, std::memory_order_relaxed);
+    stats_.timeouts.store(bus_.counters().timeouts, std::memory_order_relaxed);
+}
+
+std::string describe_servo_error(std::uint8_t bits) {
+    constexpr std::array<std::pair<std::uint8_t, const char*>, 5> kNames{{{FEETECH_ERROR_VOLTAGE, "voltage"},
+                                                                         {FEETECH_ERROR_ANGLE, "angle"},
+                                                                         {FEETECH_ERROR_OVERHEAT, "overheat"},
+                                                                         {FEETECH_ERROR_OVERCURRENT, "overcurrent"},
+                                                                         {FEETECH_ERROR_OVERLOAD, "overload"}}};
+    std::string text;
+    for (const auto& [bit, label] : kNames) {
+        if ((bits & bit) != 0) {
+            text += (text.empty() ? "" : ", ") + std::string(label);
+            bits = static_cast<std::uint8_t>(bits & ~bit);
+        }
+    }
+    if (bits != 0) {
+        text += (text.empty() ? "bits " : ", bits ") + std::to_string(bits);
+    }
+    return text;
+}
+
+}  // namespace edgearm

@@ -1,0 +1,134 @@
+// Runs a control loop on an arm, with two threads:
+//
+//   real-time thread, every 1 ms      feedback box → ControlLoop::step → published state, log ring.
+//                                     After start: no lock, no allocation, no I/O, no exception, no GIL.
+//   bus thread, every 4 ms (250 Hz)   published command → sync_write, sync_read → feedback box. It alone owns the
+//                                     port, may wait for it, and never makes the real-time thread wait.
+//
+// A slow line therefore slows the bus, not the motion: the loop sees feedback age and acts on it (hold, then fault).
+// When the port goes, the loop faults, and the bus thread tries to open it again with growing pauses; a port that came
+// back is only listened to. No goal is sent before clear() and start(), which begins from the measured pose.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "arm_link.hpp"
+#include "control_loop.hpp"
+#include "lateness.hpp"
+#include "mailbox.hpp"
+
+namespace edgearm {
+
+struct DriverConfig {
+    std::int64_t bus_period_ns = 4'000'000;
+    std::int64_t reply_timeout_ns = 8'000'000;  // how long one bus cycle may wait for replies
+    int priority = 80;                          // SCHED_FIFO of the loop; the bus thread has one less
+    bool lock_memory = true;
+    bool keep_torque = false;  // after stop()
+    std::uint32_t log_every = 10;  // one log sample every so many steps
+};
+
+struct LogSample {
+    std::int64_t time_ns = 0;
+    Joints measured{};
+    Joints commanded{};
+    std::uint64_t chunk_id = 0;
+    std::uint8_t state = 0;
+    std::array<std::uint8_t, 7> padding{};
+};
+
+struct DriverStats {
+    std::uint64_t lateness_p50_ns = 0;
+    std::uint64_t lateness_p99_ns = 0;
+    std::uint64_t lateness_max_ns = 0;
+    std::uint64_t deadline_misses = 0;
+    std::uint64_t bus_cycles = 0;
+    std::uint64_t bus_overruns = 0;
+    std::uint64_t log_dropped = 0;
+    bool connected = false;
+    std::string link;      // why the port is not usable, empty while it is
+    std::string realtime;  // what was granted, or what to grant
+};
+
+class Driver {
+public:
+    // `loop` must outlive the driver.
+    Driver(ControlLoop& loop, std::string port, DriverConfig config);
+    // Brings the arm to rest and leaves torque on: a program that failed must not drop what the arm holds up.
+    ~Driver();
+    Driver(const Driver&) = delete;
+    Driver& operator=(const Driver&) = delete;
+
+    // Opens the port (unless it is open), switches torque on with the measured pose as goal, and waits until the loop
+    // is ready. Throws Error: link, arm, or the loop is in fault or already started.
+    void start();
+    // Comes to rest, switches torque off unless keep_torque, ends the threads and closes the port. Nothing when stopped.
+    void stop();
+
+    bool running() const { return rt_.joinable(); }
+    DriverStats stats() const;
+    const LinkStats& link_stats() const { return link_stats_; }
+    const ControlLoop& loop() const { return loop_; }
+    const DriverConfig& config() const { return config_; }
+    const std::string& port() const { return port_; }
+    bool pop(LogSample& sample) noexcept { return log_.pop(sample); }
+
+private:
+    enum class Order { none, engage, release };
+
+    void launch();
+    void arm();
+    void halt(bool keep_torque);
+    void run_loop() noexcept;
+    void run_bus() noexcept;
+    void bus_cycle(std::int64_t now) noexcept;
+    void obey() noexcept;
+    void order(Order what);
+    void lose_link(const std::string& reason) noexcept;
+    void reconnect() noexcept;
+    void set_text(std::string& text, const std::string& value);
+    bool wait_for(const std::function<bool(const Published&)>& condition, std::int64_t timeout_ns) const;
+
+    ControlLoop& loop_;
+    const std::string port_;
+    const DriverConfig config_;
+
+    // Bus thread, once it runs.
+    std::unique_ptr<ArmLink> link_;
+    bool engaged_ = false;
+    std::int64_t retry_at_ns_ = 0;
+    std::int64_t retry_pause_ns_ = 0;
+
+    // Between the threads.
+    TripleBuffer<Joints> feedback_;
+    SpscRing<LogSample, 8192> log_;
+    LinkStats link_stats_;
+    Lateness lateness_;
+    std::atomic<std::uint64_t> deadline_misses_{0};
+    std::atomic<std::uint64_t> bus_cycles_{0};
+    std::atomic<std::uint64_t> bus_overruns_{0};
+    std::atomic<bool> connected_{false};
+    std::atomic<bool> stopping_{false};
+
+    // Between the bus thread and callers; the real-time thread never takes it.
+    mutable std::mutex mutex_;
+    std::condition_variable answered_;
+    Order order_ = Order::none;
+    std::exception_ptr refusal_;
+    std::string link_text_;
+    std::string realtime_text_ = "not started";
+
+    std::mutex lifecycle_;  // start and stop, one at a time
+    std::thread rt_;
+    std::thread bus_;
+};
+
+}  // namespace edgearm
