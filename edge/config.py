@@ -18,12 +18,13 @@ from edge.records import read
 class Cameras:
     """Where the images come from: a V4L2 index or path (`0`, `/dev/video2`) or a URL.
 
-    Frames older than `stale_ms` are refused.
+    Frames older than `stale_ms` are refused: the arm holds, and after `gone_s` the task is given up.
     """
 
     front: str = ""
     wrist: str = ""
     stale_ms: float = 300.0
+    gone_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,12 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Loop:
-    """The real-time loop: cycles a second; `priority` of SCHED_FIFO where the right is granted, 0 never asks."""
+    """The real-time loop and the servo bus, cycles a second; `priority` of SCHED_FIFO where that right is granted."""
 
     rate_hz: float = 1000.0
     bus_hz: float = 250.0
-    baud: int = 1_000_000
     priority: int = 80
-    cpu: int = -1
+    lock_memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,13 @@ class RunConfig:
     def __post_init__(self) -> None:
         positive = {
             "cameras.stale_ms": self.cameras.stale_ms,
+            "cameras.gone_s": self.cameras.gone_s,
             "budgets.call_s": self.budgets.call_s,
             "budgets.calls": self.budgets.calls,
             "budgets.plan_s": self.budgets.plan_s,
             "loop.rate_hz": self.loop.rate_hz,
             "loop.bus_hz": self.loop.bus_hz,
+            "loop.priority": self.loop.priority,
             "policy.replan_every": self.policy.replan_every,
             "policy.threads": self.policy.threads,
             "planner.threads": self.planner.threads,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import CameraError
 from edge.status import Status
 from edge.types import Frame
 
@@ -32,6 +33,7 @@ class VideoRecorder:
 
     def __init__(self, path: Path, latest: Callable[[], Frame], status: Status, warn: Callable[[str], None]) -> None:
         self._path, self._latest, self._status, self._warn = path, latest, status, warn
+        self._newest = np.zeros((PICTURE, PICTURE, 3), np.uint8)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
@@ -55,7 +57,7 @@ class VideoRecorder:
                 stream.options = {"preset": "ultrafast", "crf": "23", "threads": "1"}
                 due = time.monotonic()
                 while not self._stop.is_set():
-                    picture = caption(self._latest().image, self._status)
+                    picture = caption(self._image(), self._status)
                     for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                         container.mux(packet)
                     due = max(due + 1 / RATE_HZ, time.monotonic() - 1.0)  # a long stall is not caught up
@@ -64,6 +66,14 @@ class VideoRecorder:
                     container.mux(packet)
         except Exception as problem:  # a video is never worth the run
             self._warn(f"no video: {problem or type(problem).__name__}")
+
+    def _image(self) -> NDArray[np.uint8]:
+        """The newest image, darkened while the camera shows nothing new."""
+        try:
+            self._newest = self._latest().image
+        except CameraError:
+            return self._newest // 3
+        return self._newest
 
 
 def caption(image: NDArray[np.uint8], status: Status) -> NDArray[np.uint8]:

@@ -1,0 +1,119 @@
+"""Everything a run needs, opened in the order in which a mistake costs least: the arm last of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from edge import manifest
+from edge.api import RobotApi
+from edge.arm import SO101, load_description
+from edge.cameras import Camera
+from edge.config import RunConfig
+from edge.errors import BundleError, ConfigError
+from edge.policy.policy import CAMERAS, Policy
+
+if TYPE_CHECKING:
+    from edge._core import Arm, ControlLoop, Driver, SubtaskMemory
+    from edge.planner.planner import Planner
+
+JOURNAL = "memory.journal"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The opened parts of a robot. The port is not touched before `driver.start()`; `close` gives all of it back."""
+
+    bundle: manifest.Bundle
+    policy: Policy
+    planner: Planner
+    cameras: Mapping[str, Camera]
+    arm: Arm
+    loop: ControlLoop
+    driver: Driver
+    memory: SubtaskMemory
+    _stack: ExitStack
+
+    def close(self) -> None:
+        """Closes cameras and planner. The driver is stopped by the run that started it."""
+        self._stack.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
+    """A bundle whose files are as made and which fits this robot.
+
+    Raises:
+        BundleError: What does not fit.
+    """
+    bundle = manifest.load(config.bundle)
+    bundle.verify()
+    arm = load_description(SO101)
+    bundle.check_fits(api_hash=api.hash, robot=arm.name, joints=tuple(joint.name for joint in arm.joints))
+    return bundle
+
+
+def open_machine(config: RunConfig, api: RobotApi, directory: Path) -> Machine:
+    """Opens bundle, policy, planner, cameras and port.
+
+    Args:
+        config: The run's configuration.
+        api: The robot API.
+        directory: The run directory; the memory's journal goes there.
+
+    Raises:
+        EdgeError: What does not open, and the remedy. Whatever was open is closed again.
+    """
+    for name, value in (("--port", config.port), ("--front", config.cameras.front), ("--wrist", config.cameras.wrist)):
+        if not value:
+            fix = "`edge run --help` has examples; `edge doctor` lists what is connected"
+            raise ConfigError(f"{name} is not given", expected="where to find it", got="nothing", fix=fix)
+    bundle = check_bundle(config, api)
+    parts = bundle.manifest.planner
+    if parts is None:
+        fix = "export it again with `python -m export bundle --planner DIR …`"
+        raise BundleError(
+            f"{config.bundle} has no planner", expected="planner and policy", got="a policy alone", fix=fix
+        )
+    from edge import _core
+    from edge.planner.planner import Budget, Planner
+
+    with ExitStack() as stack:
+        cameras = {}
+        stale_s = config.cameras.stale_ms / 1e3
+        for name in CAMERAS:
+            address = getattr(config.cameras, name)
+            cameras[name] = stack.enter_context(Camera(name, address, stale_s=stale_s))
+        policy = Policy.load(bundle, api, threads=config.policy.threads)
+        planner = Planner(
+            api,
+            bundle.file(parts.model),
+            bundle.file(parts.projector),
+            image_size=bundle.manifest.images.planner,
+            threads=config.planner.threads,
+            budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
+        )
+        stack.callback(planner.close)
+        arm = _core.Arm(SO101)
+        period_ns = round(1e9 / config.loop.rate_hz)
+        loop = _core.ControlLoop(arm, _core.LoopConfig(period_ns=period_ns))
+        driver = _core.Driver(
+            loop,
+            config.port,
+            bus_period_ns=round(1e9 / config.loop.bus_hz),
+            priority=config.loop.priority,
+            lock_memory=config.loop.lock_memory,
+        )
+        memory = _core.SubtaskMemory(str(directory / JOURNAL))
+        return Machine(bundle, policy, planner, cameras, arm, loop, driver, memory, stack.pop_all())

@@ -1,0 +1,258 @@
+"""A run in real time: the only place that wires planner, policy, core and cameras, on threads and a real clock.
+
+main thread      display, figures of the loop, the person's Ctrl-C; brings the arm to rest whatever happens
+policy thread    every `replan_every` targets: observation → executive → chunk → control loop
+planner thread   image, task, transcript → call, while the policy thread waits or the arm finishes its chunk
+core (C++)       control loop at 1 kHz and the servo bus; takes no lock of ours and no GIL
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edge.api import RobotApi, Transcript
+from edge.config import RunConfig
+from edge.errors import CameraError, EdgeError, LinkError, PlannerError
+from edge.executive import Executive, State
+from edge.machine import Machine
+from edge.motion import Motion
+from edge.policy.transforms import square
+from edge.run_log import RunLog
+from edge.types import Chunk, Frame, Observation
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: `finished` if the planner said the task is done, else why not."""
+
+    finished: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Planned:
+    plan: Any = None
+    problem: PlannerError | None = None
+
+
+class Run:
+    """One task on an opened machine.
+
+    Args:
+        machine: The opened parts.
+        api: The robot API.
+        config: The run's configuration.
+        log: Where everything is written.
+        motion: The joints over time.
+    """
+
+    def __init__(self, machine: Machine, api: RobotApi, config: RunConfig, log: RunLog, motion: Motion) -> None:
+        self._machine, self._config, self._log, self._motion = machine, config, log, motion
+        manifest = machine.bundle.manifest
+        self._image_size = manifest.images.planner
+        self._step_ns = config.policy.replan_every * manifest.rates.period_ns
+        self._executive = Executive(
+            api,
+            machine.policy,
+            machine.memory,
+            pinch_pose=machine.arm.pinch_pose,
+            budgets=config.budgets,
+            numbers=manifest.monitor,
+        )
+        self._stop = threading.Event()
+        self._stop_reason = ""
+        self._problem: BaseException | None = None
+        self._logged = 0
+        self._asked = False
+        self._questions: queue.Queue[tuple[Frame, str, Transcript] | None] = queue.Queue()
+        self._answers: queue.Queue[_Planned] = queue.Queue()
+        self._blind_since: int | None = None
+
+    def stop(self, reason: str) -> None:
+        """Asks the run to end; the arm comes to rest. Safe from a signal handler and any thread."""
+        self._stop_reason = self._stop_reason or reason
+        self._stop.set()
+
+    def execute(self, task: str, watch: Callable[[], None]) -> Ended:
+        """Does a task; returns when it ended and the arm is at rest.
+
+        Args:
+            task: What the person wants, in words.
+            watch: Called about ten times a second from this thread.
+
+        Raises:
+            EdgeError: What stopped the run; the arm is at rest by then.
+        """
+        machine = self._machine
+        threads = [
+            threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+            for name, work in (("policy", self._act), ("planner", self._plan))
+        ]
+        machine.driver.start()
+        try:
+            self._executive.start(task, time.monotonic_ns())
+            for thread in threads:
+                thread.start()
+            while threads[0].is_alive():
+                threads[0].join(0.1)
+                watch()
+        finally:
+            self.stop("stopped")
+            self._questions.put(None)
+            machine.driver.stop()  # comes to rest first
+            for thread in threads:
+                if thread.is_alive():
+                    thread.join(self._config.budgets.plan_s + 1.0)
+            watch()
+            self._executive.stop(self._stop_reason, time.monotonic_ns())
+            self._write_events()
+        if self._problem is not None:
+            raise self._problem
+        return Ended(self._executive.state is State.FINISHED, self._executive.reason)
+
+    # --- policy thread ----------------------------------------------------------------------------------------------
+
+    def _act(self) -> None:
+        executive = self._executive
+        due = time.monotonic_ns()
+        while not executive.over and not self._stop.is_set():
+            if executive.needs_plan:
+                self._take_plan(timeout_s=self._step_ns / 1e9)
+                due = time.monotonic_ns()
+            observation = None if executive.needs_plan else self._observe()
+            if observation is not None:
+                chunk = executive.act(observation, time.monotonic_ns())
+                if chunk is not None:
+                    self._offer(chunk)
+            self._write_events()
+            self._check_arm()
+            if not executive.needs_plan:
+                due = max(due + self._step_ns, time.monotonic_ns())
+                self._stop.wait(max(0.0, (due - time.monotonic_ns()) / 1e9))
+
+    def _take_plan(self, timeout_s: float) -> None:
+        """Asks the planner once, from an image newer than the end of the last call, and takes its answer if it came."""
+        executive = self._executive
+        if not self._asked:
+            frames = self._frames()
+            if frames is None:
+                return
+            self._questions.put((frames["front"], executive.task, executive.transcript))
+            self._asked = True
+        try:
+            answer = self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            return
+        self._asked = False
+        if answer.problem is not None:
+            executive.refuse_plan(f"{answer.problem.what}: {answer.problem.got}", time.monotonic_ns())
+        else:
+            executive.give_plan(answer.plan.call, time.monotonic_ns())
+
+    def _observe(self) -> Observation | None:
+        """Frames and joints of one moment: that of the older frame, so that a camera's delay is not taken for motion."""
+        frames = self._frames()
+        if frames is None:
+            return None
+        time_ns = min(frame.time_ns for frame in frames.values())
+        joints = self._motion.measured_at(time_ns)
+        if joints is None:  # the arm was started after this frame
+            time_ns, joints = time.monotonic_ns(), self._machine.loop.snapshot()["measured"]
+        return Observation(time_ns, frames, joints)
+
+    def _frames(self) -> dict[str, Frame] | None:
+        """The newest frame of every camera; None while one shows nothing new, and then the arm holds.
+
+        Raises:
+            CameraError: It stayed so for too long.
+        """
+        try:
+            frames = {name: camera.latest() for name, camera in self._machine.cameras.items()}
+        except CameraError as problem:
+            now_ns = time.monotonic_ns()
+            if self._blind_since is None:
+                self._blind_since = now_ns
+                self._machine.loop.hold()
+                self._log.write("hold", text=f"{problem.what}; {problem.got}")
+            elif now_ns - self._blind_since > self._config.cameras.gone_s * 1e9:
+                raise
+            self._stop.wait(0.05)
+            return None
+        if self._blind_since is not None:
+            self._blind_since = None
+            self._log.write("warning", text="all cameras show something new again")
+        return frames
+
+    def _offer(self, chunk: Chunk) -> None:
+        offer = self._machine.loop.offer(chunk)
+        self._log.write(
+            "chunk",
+            accepted=bool(offer),
+            id=offer.chunk_id,
+            start_ns=chunk.start_ns,
+            age_ms=(time.monotonic_ns() - chunk.start_ns) / 1e6,
+            infer_ms=self._machine.policy.last_ms,
+            finished=chunk.finished,
+        )
+        if not offer:
+            self._log.write("warning", text=f"chunk refused: {offer.reason}")
+
+    def _check_arm(self) -> None:
+        snapshot = self._machine.loop.snapshot()
+        if snapshot["state"] == "fault":
+            raise LinkError(
+                f"the arm stopped: {snapshot['fault_cause']}",
+                expected="an answer of every servo in each bus cycle",
+                got=f"last feedback {_age(snapshot['feedback_age_ns'])} ago",
+                fix="check power and cable of the arm, then run again: nothing is resumed by itself",
+            )
+
+    # --- planner thread ---------------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        while (question := self._questions.get()) is not None:
+            frame, task, transcript = question
+            begin = time.perf_counter()
+            try:
+                image = square(frame.image, self._image_size)
+                plan = self._machine.planner.next_call(image, task, transcript)
+            except PlannerError as problem:
+                self._answers.put(_Planned(problem=problem))
+                continue
+            self._log.write(
+                "plan",
+                text=plan.raw_text,
+                ms=(time.perf_counter() - begin) * 1e3,
+                encode_ms=plan.encode_ms,
+                decode_ms=plan.decode_ms,
+                tokens=plan.tokens,
+            )
+            self._answers.put(_Planned(plan))
+
+    # --- all threads ------------------------------------------------------------------------------------------------
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Runs a thread's work; whatever goes wrong ends the run, and the main thread brings the arm to rest."""
+        try:
+            work()
+        except BaseException as problem:
+            self._problem = self._problem or problem
+            if not isinstance(problem, EdgeError):
+                self._log.write("trace", text=traceback.format_exc())
+            self.stop(str(problem).splitlines()[0] if str(problem) else type(problem).__name__)
+
+    def _write_events(self) -> None:
+        events = self._executive.events
+        for event in events[self._logged :]:
+            self._log.write(event.kind, event.time_ns, text=event.text, **event.data)
+        self._logged = len(events)
+
+
+def _age(age_ns: int | None) -> str:
+    return "never" if age_ns is None else f"{age_ns / 1e6:.0f} ms"
