@@ -81,9 +81,11 @@ def test_parse_inverts_format_for_every_call() -> None:
 def test_token_ids_tell_calls_apart_and_fit_their_tables() -> None:
     calls = list(every_call())
     rows = np.stack([API.encode(call) for call in calls])
-    assert rows.dtype == np.int32 and rows.shape == (len(calls), 5)
+    assert rows.dtype == np.int32
+    assert rows.shape == (len(calls), 5)
     assert len(np.unique(rows, axis=0)) == len(calls)
-    assert (rows >= 0).all() and (rows < np.array(API.token_counts())).all()
+    assert (rows >= 0).all()
+    assert (rows < np.array(API.token_counts())).all()
     # Every row of every table is used, but for verb 0: a call always has a verb.
     assert [len(np.unique(column)) for column in rows.T] == [API.token_counts()[0] - 1, *API.token_counts()[1:]]
 
@@ -171,10 +173,9 @@ def test_a_damaged_call_is_a_call_error_or_another_legal_call(call: Call, data: 
     damaged = text[:where] + data.draw(st.text(max_size=3)) + text[where + data.draw(st.integers(0, 3)) :]
     try:
         parsed = API.parse(damaged)
-    except CallError as error:
-        assert error.expected
-    else:
-        assert API.parse(API.format(parsed)) == parsed
+    except CallError:
+        return
+    assert API.format(parsed) in LEGAL
 
 
 @pytest.mark.parametrize(
@@ -324,7 +325,7 @@ def hint_required(hands: Any, thing: Thing, *, at: Annotated[Cell, Grid(2, 2)]) 
     return iter(())
 
 
-def Capital(hands: Any) -> Iterator[Any]:
+def Capital(hands: Any) -> Iterator[Any]:  # noqa: N802
     """shout"""
     return iter(())
 

@@ -71,7 +71,8 @@ def test_the_exported_planner_plans(checkpoint: Path, cases_file: Path, tmp_path
     out = tmp_path / "out"
     report = export_planner(API, checkpoint, cases_file, out, quantized=LOOSE)
     assert report == json.loads((out / REPORT_FILE).read_text())
-    assert report["api_hash"] == API.hash and report["image_size"] == 192
+    assert report["api_hash"] == API.hash
+    assert report["image_size"] == 192
     assert report["parity"]["f16"]["equal"] == report["parity"]["f16"]["cases"] == 8
     assert report["parity"]["f16"]["logits_error"] < report["parity"]["q8_0"]["logits_error"]
     case = make_cases()[1]

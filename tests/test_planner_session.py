@@ -172,7 +172,9 @@ def test_the_planner_writes_a_call_and_repeats_itself(tiny: TinyPlanner) -> None
         plans = [planner.next_call(picture(1), TASK, TRANSCRIPT[:n]) for n in (0, 1, 2, 0)]
     for plan in plans:
         assert API.format(plan.call) == plan.raw_text
-        assert plan.tokens >= 2 and plan.encode_ms > 0 and plan.decode_ms > 0
+        assert plan.tokens >= 2
+        assert plan.encode_ms > 0
+        assert plan.decode_ms > 0
     assert replace(plans[3], encode_ms=0, decode_ms=0) == replace(plans[0], encode_ms=0, decode_ms=0)
 
 

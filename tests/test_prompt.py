@@ -115,5 +115,6 @@ def test_every_answer_reads_back(vocabulary: Vocabulary) -> None:
     specials = Specials.of(vocabulary.special)
     for call in (*API.calls(), PICK):
         ids = answer_ids(API, vocabulary.encode, specials, call)
-        assert vocabulary.ends(ids[-1]) and not any(vocabulary.ends(token) for token in ids[:-1])
+        assert vocabulary.ends(ids[-1])
+        assert not any(vocabulary.ends(token) for token in ids[:-1])
         assert API.parse(vocabulary.text(ids)) == call

@@ -1,7 +1,7 @@
 """The planner's eye: libmtmd's vision encoder, run once an image.
 
 The idefics3 layout that libmtmd makes holds two images, a tile and the whole. Ours needs no tiling, so both are the
-same picture and only the whole is encoded. The texts around them are not used: `edge.planner.prompt` places those tokens.
+same picture and only the whole is encoded. The texts around them are not used: `edge.planner.prompt` places the tokens.
 """
 
 from __future__ import annotations

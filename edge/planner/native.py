@@ -30,7 +30,7 @@ def libraries() -> tuple[Any, Any]:
             "llama.cpp cannot be loaded",
             expected="llama-cpp-python",
             got=str(error),
-            fix="pip install 'edgearm[planner]'",
+            fix="pip install llama-cpp-python==0.3.36",
         ) from error
     llama.llama_log_set(_callback(llama), ctypes.c_void_p(0))
     mtmd.mtmd_log_set(_callback(llama), ctypes.c_void_p(0))
