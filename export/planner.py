@@ -65,6 +65,7 @@ def export_planner(
     """
     if file_type not in FILE_TYPES:
         raise ExportError("unknown quantization", expected=", ".join(FILE_TYPES), got=file_type)
+    facts = training_facts(checkpoint, api)
     cases = load_cases(cases_file, api)
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / "full.gguf", Path(scratch) / "full-mmproj.gguf"
@@ -87,9 +88,31 @@ def export_planner(
         "parameters": sum(weight.numel() for weight in reference.model.parameters()),
         "bytes": {name: (out / name).stat().st_size for name in (MODEL_FILE, MMPROJ_FILE)},
         "parity": parity,
+        "training": facts,
     }
     (out / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n")
     return report
+
+
+def training_facts(checkpoint: Path, api: RobotApi) -> dict[str, Any]:
+    """What `training.json` says of a checkpoint; empty if there is none.
+
+    Raises:
+        ExportError: If it was trained for another API, or on another prompt than the robot would give it.
+    """
+    path = checkpoint / "training.json"
+    if not path.is_file():
+        return {}
+    facts: dict[str, Any] = json.loads(path.read_text())
+    for name, ours in (("api_hash", api.hash), ("prompt", fingerprint(api))):
+        if facts.get(name, ours) != ours:
+            raise ExportError(
+                f"the checkpoint was trained with another {name}",
+                expected=ours,
+                got=str(facts[name]),
+                fix="retrain it, or export it from the commit that trained it",
+            )
+    return facts
 
 
 def _arguments(parser: ArgumentParser) -> None:

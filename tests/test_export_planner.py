@@ -156,6 +156,16 @@ def test_a_checkpoint_that_llama_cpp_would_get_wrong_is_refused(
         check_checkpoint(damaged(checkpoint, tmp_path, **changes))
 
 
+@pytest.mark.parametrize("name", ["api_hash", "prompt"])
+def test_a_checkpoint_trained_for_something_else_is_refused(
+    checkpoint: Path, cases_file: Path, tmp_path: Path, name: str
+) -> None:
+    folder = damaged(checkpoint, tmp_path)
+    (folder / "training.json").write_text(json.dumps({name: "another"}))
+    with pytest.raises(ExportError, match=f"another {name}"):
+        export_planner(API, folder, cases_file, tmp_path / "out")
+
+
 def test_an_unknown_quantization_is_refused(checkpoint: Path, cases_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="quantization"):
         export_planner(API, checkpoint, cases_file, tmp_path, file_type="q3_x")
