@@ -1,0 +1,152 @@
+"""Stages 2 and 3: the next call, from the picture, the task and the transcript; many lessons behind each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
+
+from learning.planner.model import IMAGE_TOKENS, image_embeddings, packed_hidden
+from learning.planner.moments import Moment, shuffled
+from learning.planner.packing import GROUPS, Packer, Row, visible
+from learning.planner.pictures import Picture, Studio
+from learning.planner.programs import Tree, picture_task, questions, text_task, tree_of, walk
+from learning.planner.vision import Views
+from learning.sim.scene import Scene, sample_names, sample_scene
+
+BATCH = 8
+MAX_TOKENS = 352
+"""Of text behind one picture."""
+_QUESTIONS = 2
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows of one length; see `packed_hidden` for the shapes. `at` indexes the flattened (B, 64 + T) positions, `answer` counts
+    the answers of the whole batch."""
+
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    at: Tensor
+    label: Tensor
+    weight: Tensor
+    group: Tensor
+    answer: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lessons with their pictures."""
+
+    views: Views
+    text: Packed
+
+
+def collate_rows(rows: Sequence[Row], prefix: int) -> Packed:
+    """Pad rows to one length, rounded up to 32 tokens. `prefix` is the number of tokens before the image."""
+    total = -(-max(len(row.ids) for row in rows) // 32) * 32
+    size = IMAGE_TOKENS + total
+    ids = np.zeros((len(rows), total), np.int64)
+    positions = np.zeros((len(rows), size), np.int64)
+    positions[:, :IMAGE_TOKENS] = prefix + np.arange(IMAGE_TOKENS)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = row.ids
+        positions[i, IMAGE_TOKENS : IMAGE_TOKENS + len(row.ids)] = row.positions
+    first = np.cumsum([0, *(int(row.answer.max()) + 1 for row in rows)])
+    columns = (
+        ids,
+        positions,
+        np.stack([visible(row, total, prefix) for row in rows])[:, None],
+        np.concatenate([i * size + IMAGE_TOKENS + row.at for i, row in enumerate(rows)]),
+        np.concatenate([row.label for row in rows]),
+        np.concatenate([row.weight for row in rows]),
+        np.concatenate([row.group for row in rows]),
+        np.concatenate([first[i] + row.answer for i, row in enumerate(rows)]),
+    )
+    return Packed(*(torch.from_numpy(column) for column in columns))
+
+
+class Lessons:
+    """Draws pictures with the lessons that belong to them.
+
+    Args:
+        tokenizer: Of the planner.
+        studio: Renders.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, studio: Studio) -> None:
+        self.packer, self.studio = Packer(tokenizer), studio
+        self.prefix = torch.from_numpy(self.packer.prefix)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Scene, Moment, list[Tree]]:
+        """A table at some moment of some task, and trees that can be learned from a picture of it."""
+        scene, moment, trees = self._main_lesson(rng)
+        if (fresh := picture_task(moment, rng)) is not None:
+            trees.append(tree_of(walk(fresh, moment.items, rng), 0))
+        trees += questions(moment, rng, _QUESTIONS)
+        length = 1 + sum(self.packer.length(tree) for tree in trees)
+        while (task := text_task([item.name for item in moment.items], rng)) is not None:
+            tree = tree_of(walk(task, scene.items, rng), 0)
+            length += self.packer.length(tree)
+            if length > MAX_TOKENS:
+                break
+            trees.append(tree)
+        return scene, moment, trees
+
+    def _main_lesson(self, rng: np.random.Generator) -> tuple[Scene, Moment, list[Tree]]:
+        """The table, and the task that brought it where it is."""
+        draw = rng.random()
+        cubes, plates = (
+            (int(rng.integers(2, 5)), 1) if draw < 0.4 else (int(rng.integers(1, 4)), int(rng.integers(2, 4)))
+        )
+        if draw > 0.8:
+            cubes, plates = int(rng.integers(1, 5)), int(rng.integers(0, 4))
+        scene = sample_scene(rng, sample_names(rng, cubes, plates))
+        start = Moment(scene.items) if rng.random() < 0.7 else shuffled(scene.items, rng)
+        task = picture_task(start, rng) if draw < 0.8 else text_task([i.name for i in scene.items], rng)
+        if task is None:
+            return scene, start, []
+        walked = walk(task, start.items, rng)
+        seen = 0 if rng.random() < 0.35 else int(rng.integers(len(walked.moments)))
+        return scene, walked.moments[seen], [tree_of(walked, seen)]
+
+    def batch(self, rng: np.random.Generator, count: int = BATCH) -> Batch:
+        """Random lessons, rendered and packed."""
+        pictures: list[Picture] = []
+        rows: list[Row] = []
+        for _ in range(count):
+            scene, moment, trees = self.draw(rng)
+            pictures.append(self.studio.picture(scene, moment))
+            rows.append(self.packer.pack(trees))
+        return Batch(Views.of(pictures), collate_rows(rows, len(self.prefix)))
+
+    def loss(
+        self, model: Idefics3ForConditionalGeneration, features: Tensor, batch: Batch, *, detailed: bool = False
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Weighted cross entropy of all answers; with `detailed`, the share of answers right in every word, by group.
+
+        Args:
+            model: The planner.
+            features: Patch features of the batch's images, from `see`.
+            batch: The lessons.
+            detailed: Also report.
+        """
+        text = batch.text
+        hidden = packed_hidden(
+            model, self.prefix, image_embeddings(model, features), text.ids, text.positions, text.mask
+        )
+        logits = model.lm_head(hidden.flatten(0, 1)[text.at]).float()
+        loss = (F.cross_entropy(logits, text.label, reduction="none") * text.weight).sum() / text.weight.sum()
+        if not detailed:
+            return loss, {}
+        missed = (logits.argmax(-1) != text.label).float()
+        wrong = torch.zeros(int(text.answer.max()) + 1).index_add_(0, text.answer, missed)
+        group = torch.zeros(len(wrong), dtype=torch.long).index_put_((text.answer,), text.group)
+        right = (wrong == 0).float()
+        return loss, {name: float(right[group == i].mean()) for i, name in enumerate(GROUPS) if (group == i).any()}

@@ -1,0 +1,183 @@
+"""One command trains the planner: three stages, one checkpoint, resumable anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from transformers import Idefics3ForConditionalGeneration
+
+from learning.planner import checkpoint
+from learning.planner.checkpoint import STAGES, Progress
+from learning.planner.language import BATCH as LANGUAGE_BATCH
+from learning.planner.language import Lessons
+from learning.planner.model import PatchHeads, Size, build, see
+from learning.planner.optimise import Optimiser, schedule
+from learning.planner.pictures import Studio
+from learning.planner.save import save_planner
+from learning.planner.tokenizer import specials, train_tokenizer
+from learning.planner.vision import draw_views, scores
+
+SHARES = {"vision": 0.33, "language": 0.42, "together": 0.25}
+RATES = {"vision": 1.0, "language": 1.0, "together": 0.35}
+SAVE_EVERY_S, SHOW_EVERY = 120.0, 20
+
+Report = dict[str, float]
+
+
+@dataclass
+class Plan:
+    """What to train and for how long.
+
+    Attributes:
+        out: Folder of the checkpoint.
+        seed: Of the weights and of all data.
+        minutes: Budget of training time; stages share it as in `SHARES`.
+        steps: Per stage, instead of `minutes`: exactly reproducible.
+        size: Of the network.
+        batch: Images a step in the two language stages.
+    """
+
+    out: Path
+    seed: int = 0
+    minutes: float = 60.0
+    steps: int | None = None
+    size: Size = field(default_factory=Size)
+    batch: int = LANGUAGE_BATCH
+
+    def progress(self, at: Progress) -> float:
+        """Share of the stage that is done."""
+        if self.steps is not None:
+            return at.step / self.steps
+        return at.seconds / (60.0 * self.minutes * SHARES[at.stage])
+
+
+class Trainer:
+    """A run: network, data, optimiser, progress.
+
+    Args:
+        plan: What to do. A checkpoint in `plan.out` is continued.
+        console: Where progress is written.
+    """
+
+    def __init__(self, plan: Plan, console: Console | None = None) -> None:
+        self.plan, self.console = plan, console or Console()
+        torch.manual_seed(plan.seed)
+        self.tokenizer = train_tokenizer()
+        ids = specials(self.tokenizer)
+        self.model: Idefics3ForConditionalGeneration = build(plan.size, len(self.tokenizer), ids.image, ids.end)
+        self.heads = PatchHeads(plan.size.eye_width)
+        self.at, self._optimiser_state = Progress(), None
+        if self.path.exists():
+            self.at, self._optimiser_state = checkpoint.load(self.path, self.model, self.heads)
+            self.console.print(f"going on at {self.at}")
+        self.studio = Studio(np.random.default_rng([plan.seed, 99]))
+        self.lessons = Lessons(self.tokenizer, self.studio)
+
+    @property
+    def path(self) -> Path:
+        """The training state."""
+        return self.plan.out / "state.pt"
+
+    def run(self) -> None:
+        """Train all stages that are left."""
+        for stage in STAGES[STAGES.index(self.at.stage) :]:
+            if stage != self.at.stage:
+                self.at = Progress(stage)
+            self._run_stage(*self._stage(stage))
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self.studio.close()
+
+    def _stage(self, stage: str) -> tuple[list[nn.Module], Callable[[np.random.Generator], tuple[Tensor, Report]]]:
+        eye = self.model.model.vision_model
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(True)
+        if stage == "vision":
+            return [eye, self.heads], self._vision_loss
+        if stage == "language":
+            for parameter in [*eye.parameters(), *self.heads.parameters()]:
+                parameter.requires_grad_(False)
+            return [self.model], self._language_loss
+        for parameter in self.heads.parameters():
+            parameter.requires_grad_(True)
+        return [self.model, self.heads], self._language_loss
+
+    def _vision_loss(self, rng: np.random.Generator) -> tuple[Tensor, Report]:
+        views = draw_views(self.studio, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = see(self.model, views.images)
+            loss = self.heads.loss(features, views.classes, views.flags, views.measures)
+        return loss, scores(self.heads, features, views) if self._shows() else {}
+
+    def _language_loss(self, rng: np.random.Generator) -> tuple[Tensor, Report]:
+        batch = self.lessons.batch(rng, self.plan.batch)
+        frozen = self.at.stage == "language"
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.set_grad_enabled(not frozen):
+                features = see(self.model, batch.views.images)
+            loss, report = self.lessons.loss(self.model, features, batch, detailed=self._shows())
+            if not frozen:
+                views = batch.views
+                loss = loss + 0.3 * self.heads.loss(features, views.classes, views.flags, views.measures)
+        if self._shows():
+            report |= scores(self.heads, features.detach(), batch.views)
+        return loss, report
+
+    def _shows(self) -> bool:
+        return self.at.step % SHOW_EVERY == 0
+
+    def _run_stage(
+        self, modules: list[nn.Module], loss_of: Callable[[np.random.Generator], tuple[Tensor, Report]]
+    ) -> None:
+        optimiser = Optimiser(modules, RATES[self.at.stage])
+        if self._optimiser_state is not None:
+            optimiser.load(self._optimiser_state)
+            self._optimiser_state = None
+        self.model.train()
+        saved = time.monotonic()
+        while (progress := self.plan.progress(self.at)) < 1.0:
+            begin = time.monotonic()
+            rng = np.random.default_rng([self.plan.seed, STAGES.index(self.at.stage), self.at.step])
+            loss, report = loss_of(rng)
+            if torch.isfinite(loss):
+                loss.backward()
+                optimiser.step(schedule(progress))
+            else:
+                self.console.print(f"[red]step {self.at.step}: the loss is {float(loss)}; skipped")
+            if self._shows():
+                self._show(progress, float(loss), report)
+            self.at.step += 1
+            self.at.seconds += time.monotonic() - begin
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                self._save(optimiser)
+                saved = time.monotonic()
+        following = STAGES.index(self.at.stage) + 1
+        if following < len(STAGES):
+            self.at = Progress(STAGES[following])
+        self._save(optimiser if following == len(STAGES) else None)
+
+    def _save(self, optimiser: Optimiser | None) -> None:
+        checkpoint.save(self.path, self.at, self.model, self.heads, optimiser)
+        if self.at.stage != "vision":
+            facts = {
+                "seed": self.plan.seed,
+                "progress": asdict(self.at),
+                "minutes": self.plan.minutes,
+                "steps": self.plan.steps,
+            }
+            save_planner(self.plan.out, self.model, self.tokenizer, facts)
+
+    def _show(self, progress: float, loss: float, report: Report) -> None:
+        numbers = "  ".join(f"{name} {value:.3f}" for name, value in report.items())
+        stage = f"{self.at.stage} {100 * progress:.0f} %"
+        self.console.print(
+            f"[bold]{stage}[/] step {self.at.step} {self.at.seconds:.0f} s  loss {loss:.4f}  {numbers}", highlight=False
+        )
