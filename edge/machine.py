@@ -16,6 +16,7 @@ from edge.cameras import Camera
 from edge.config import RunConfig
 from edge.errors import BundleError, ConfigError
 from edge.policy.policy import CAMERAS, Policy
+from edge.ports import check_port
 
 if TYPE_CHECKING:
     from edge._core import Arm, ControlLoop, Driver, SubtaskMemory
@@ -75,10 +76,13 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path) -> Machine:
     Raises:
         EdgeError: What does not open, and the remedy. Whatever was open is closed again.
     """
-    for name, value in (("--port", config.port), ("--front", config.cameras.front), ("--wrist", config.cameras.wrist)):
-        if not value:
-            fix = "`edge run --help` has examples; `edge doctor` lists what is connected"
-            raise ConfigError(f"{name} is not given", expected="where to find it", got="nothing", fix=fix)
+    for name in CAMERAS:
+        if not getattr(config.cameras, name):
+            fix = "`edge run --help` has examples; `edge doctor` tells what works"
+            raise ConfigError(
+                f"--{name} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
+            )
+    check_port(config.port)
     bundle = check_bundle(config, api)
     parts = bundle.manifest.planner
     if parts is None:

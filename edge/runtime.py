@@ -141,7 +141,8 @@ class Run:
         executive = self._executive
         if not self._asked:
             frames = self._frames()
-            if frames is None:
+            if frames is None or frames["front"].time_ns <= executive.events[-1].time_ns:
+                self._stop.wait(0.01)
                 return
             self._questions.put((frames["front"], executive.task, executive.transcript))
             self._asked = True
@@ -156,7 +157,7 @@ class Run:
             executive.give_plan(answer.plan.call, time.monotonic_ns())
 
     def _observe(self) -> Observation | None:
-        """Frames and joints of one moment: that of the older frame, so that a camera's delay is not taken for motion."""
+        """Frames and joints of one moment, that of the older frame: a camera's delay is not taken for motion."""
         frames = self._frames()
         if frames is None:
             return None

@@ -53,13 +53,14 @@ class Status:
     plan_ms: float = float("nan")
     chunks: int = 0
     refused_chunks: int = 0
-    began_ns: int = 0
+    began_ns: int = -1
     now_ns: int = 0
 
     def apply(self, record: Record) -> None:
         """Takes one record."""
         kind, self.now_ns = record["kind"], record["time_ns"]
-        self.began_ns = self.began_ns or self.now_ns
+        if self.began_ns < 0:
+            self.began_ns = self.now_ns
         take = getattr(self, f"_{kind}", None)
         if take is not None:
             take(record)

@@ -1,0 +1,145 @@
+"""`edge run | doctor | replay | report`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.errors import EdgeError
+
+BEGAN = time.monotonic()
+
+_EXAMPLES = """\
+examples:
+  edge doctor --port /dev/ttyACM0 --front 0 --wrist 2
+  edge run --task "put the red cube on the blue plate" --port /dev/ttyACM0 --front 0 --wrist 2
+  edge run --task "swap the red cube and the green cube" --config arm.toml
+  edge report runs/2026-01-31-120000
+  edge replay runs/2026-01-31-120000 --speed 4
+exit status: 0 done, 1 the task was given up, 2 something is wrong with the input, the bundle or the machine
+"""
+
+_RUN = """\
+Do one task. The planner looks at the front camera and writes calls such as pick("red cube"); the policy turns each call
+into motion; the control loop keeps it within the arm's limits. Ctrl-C brings the arm to rest.
+"""
+
+_RUN_MORE = """\
+what a task may say: colours red green blue yellow orange purple; shapes cube, plate
+  put the red cube on the blue plate        stack the green cube on the red cube
+  swap the red cube and the green cube      put the cube that is nearest to the arm on the plate
+
+examples:
+  edge run --task "put the red cube on the blue plate" --port /dev/ttyACM0 --front 0 --wrist 2
+  edge run --task "..." --config arm.toml --bundle models/reference --runs /var/log/edge
+  python -m learning.sim serve --seed 7     a simulated arm: prints the port and the camera addresses to use here
+
+a configuration file holds the same and more; flags win over it:
+  port = "/dev/ttyACM0"
+  bundle = "models/reference"
+  [cameras]
+  front = "0"
+  wrist = "http://robot:8080/wrist"
+  [budgets]
+  call_s = 12
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand; typed errors go to stderr and end with their exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        return 0
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="edge", description="Runs a hierarchical robot policy on a robot.", epilog=_EXAMPLES, formatter_class=raw
+    )
+    table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = table.add_parser("run", help="do one task", description=_RUN, epilog=_RUN_MORE, formatter_class=raw)
+    run.add_argument("--task", required=True, metavar="TEXT", help="what to do, in words")
+    _machine_options(run)
+    run.add_argument("--runs", metavar="DIR", help="where run directories go (default: runs)")
+    run.add_argument("--call-seconds", type=float, metavar="S", help="budget of one call (default: 12)")
+    run.add_argument("--no-video", action="store_true", help="do not record the front camera")
+    run.set_defaults(run=_run)
+
+    doctor = table.add_parser("doctor", help="check bundle, port, cameras and real-time rights; moves nothing")
+    _machine_options(doctor)
+    doctor.set_defaults(run=_doctor)
+
+    report = table.add_parser("report", help="sum up a finished run and draw its timeline again")
+    report.add_argument("directory", type=Path, metavar="RUN_DIR", help="a directory that `edge run` made")
+    report.set_defaults(run=_report)
+
+    replay = table.add_parser("replay", help="show a finished run in the terminal again; moves nothing")
+    replay.add_argument("directory", type=Path, metavar="RUN_DIR", help="a directory that `edge run` made")
+    replay.add_argument("--speed", type=float, default=1.0, metavar="X", help="times real time (default: 1)")
+    replay.set_defaults(run=_replay)
+    return parser
+
+
+def _machine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any of these and more")
+    parser.add_argument("--port", metavar="TTY", help="serial port of the arm")
+    parser.add_argument("--front", metavar="CAMERA", help="fixed camera: V4L2 index, device path or URL")
+    parser.add_argument("--wrist", metavar="CAMERA", help="camera on the gripper: likewise")
+    parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    return {
+        "port": arguments.port,
+        "cameras.front": arguments.front,
+        "cameras.wrist": arguments.wrist,
+        "bundle": arguments.bundle,
+        "runs": getattr(arguments, "runs", None),
+        "budgets.call_s": getattr(arguments, "call_seconds", None),
+    }
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from edge import config
+    from edge.session import run_task
+    from edge.tabletop import API
+
+    settings = config.load(arguments.config, _overrides(arguments))
+    return run_task(settings, arguments.task, API, began=BEGAN, video=not arguments.no_video)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from edge import config
+    from edge.doctor import examine
+    from edge.tabletop import API
+
+    return examine(config.load(arguments.config, _overrides(arguments)), API)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from edge.report.directory import report
+
+    for line in report(arguments.directory).lines():
+        print(line)
+    return 0
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from edge.replay import replay
+
+    return replay(arguments.directory, arguments.speed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

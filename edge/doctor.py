@@ -1,0 +1,80 @@
+"""`edge doctor`: is everything there that a run needs? Looks, never moves, and says what to do about the rest."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+
+from edge.api import RobotApi
+from edge.cameras import Camera
+from edge.config import RunConfig
+from edge.errors import CameraError, ConfigError, EdgeError
+from edge.machine import check_bundle
+from edge.policy.policy import CAMERAS, Policy
+from edge.ports import check_port
+
+
+def examine(config: RunConfig, api: RobotApi) -> int:
+    """Runs every check and prints one line for each.
+
+    Returns:
+        0 if all that was asked for is there, 2 otherwise. Missing real-time rights are reported, not failed.
+    """
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("bundle", lambda: _bundle(config, api)),
+        ("port", lambda: _port(config.port)),
+        *((name, lambda name=name: _camera(name, config)) for name in CAMERAS),
+    ]
+    failed = False
+    for name, check in checks:
+        try:
+            print(f"ok     {name:<9} {check()}")
+        except EdgeError as problem:
+            failed = True
+            print(f"wrong  {name:<9} " + str(problem).replace("\n", "\n                 "))
+    for line in _rights():
+        print(line)
+    return 2 if failed else 0
+
+
+def _bundle(config: RunConfig, api: RobotApi) -> str:
+    bundle = check_bundle(config, api)
+    policy = Policy.load(bundle, api)
+    planner = "planner" if bundle.manifest.planner else "no planner"
+    return f"{bundle.path}: {len(bundle.manifest.files)} files, {planner}, policy on {policy.backend_name}"
+
+
+def _port(port: str) -> str:
+    check_port(port)
+    return port
+
+
+def _camera(name: str, config: RunConfig) -> str:
+    address = str(getattr(config.cameras, name))
+    if not address:
+        raise ConfigError(f"no --{name} given", expected="V4L2 index, device path or URL", got="nothing")
+    try:
+        with Camera(name, address) as camera:
+            height, width = camera.latest().image.shape[:2]
+            return f"{address}: {width}×{height}"
+    except CameraError:
+        raise
+    except OSError as problem:
+        raise CameraError(f"camera {name} at {address} does not open", got=str(problem)) from problem
+
+
+def _rights() -> list[str]:
+    """Whether the control loop may run in real time, and what to grant."""
+    soft = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+    locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    root = os.geteuid() == 0
+    priority = root or soft >= 80 or soft == resource.RLIM_INFINITY
+    memory = root or locked == resource.RLIM_INFINITY
+    latency = os.access("/dev/cpu_dma_latency", os.W_OK)
+    rows = (
+        (priority, "real-time priority", "add `@realtime - rtprio 90` to /etc/security/limits.conf"),
+        (memory, "locked memory", "add `@realtime - memlock unlimited` to /etc/security/limits.conf"),
+        (latency, "/dev/cpu_dma_latency", "grant write access with a udev rule, or cores sleep too deep"),
+    )
+    return [f"ok     {what}" if granted else f"note   {what} is missing: {fix}" for granted, what, fix in rows]

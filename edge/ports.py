@@ -1,0 +1,52 @@
+"""Looks at a serial port without using it, so that a wrong one is told before models are loaded."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import termios
+from pathlib import Path
+
+from edge.errors import ConfigError, LinkError
+
+
+def connected() -> list[str]:
+    """Paths of the serial adapters that are plugged in."""
+    return sorted(str(path) for pattern in ("ttyACM*", "ttyUSB*") for path in Path("/dev").glob(pattern))
+
+
+def check_port(port: str) -> None:
+    """Opens a port for a moment. Sends nothing and changes no setting.
+
+    Raises:
+        ConfigError: No port was named.
+        LinkError: It does not exist, may not be opened, is busy, or is no serial port.
+    """
+    found = ", ".join(connected()) or "no serial adapter"
+    if not port:
+        raise ConfigError("--port is not given", expected="the arm's serial port", got=f"connected: {found}")
+    expected = "a serial port that no other process uses"
+    try:
+        handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as problem:
+        raise _trouble(port, expected, problem.errno, found) from problem
+    try:
+        termios.tcgetattr(handle)
+        # The driver holds this lock while it runs.
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, termios.error) as problem:
+        raise _trouble(port, expected, int(problem.args[0]), found) from problem
+    finally:
+        os.close(handle)
+
+
+def _trouble(port: str, expected: str, number: int | None, found: str) -> LinkError:
+    what, fix = {
+        errno.ENOENT: (f"port {port} does not exist", f"plug in the adapter, or name another port; connected: {found}"),
+        errno.EACCES: (f"port {port} may not be opened", "join the group that owns it (often dialout)"),
+        errno.EBUSY: (f"port {port} is busy", "end the other program that uses it"),
+        errno.EWOULDBLOCK: (f"port {port} is busy", "end the other program that uses it"),
+        errno.ENOTTY: (f"{port} is not a serial port", "name a serial port such as /dev/ttyACM0"),
+    }.get(number or 0, (f"port {port} cannot be opened", "check the adapter and the path"))
+    return LinkError(what, expected=expected, got=os.strerror(number or 0), fix=fix)

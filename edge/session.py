@@ -1,0 +1,188 @@
+"""`edge run`: one task from a checked configuration to a run directory that tells everything about it."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from edge.api import RobotApi
+from edge.config import RunConfig, to_mapping
+from edge.display import Display, open_display
+from edge.errors import ConfigError, EdgeError
+from edge.machine import Machine, open_machine
+from edge.motion import Motion
+from edge.recorder import VIDEO, VideoRecorder
+from edge.report.directory import report
+from edge.report.timeline import MOTION, TIMELINE, save_motion
+from edge.run_log import LOG, Record, RunLog
+from edge.runtime import Ended, Run
+from edge.status import Status
+from edge.task_text import check_task
+
+FAILED = 1
+"""Exit status when the task was not finished; `EdgeError.exit_status` when something stopped it."""
+
+_REFRESH_S = 0.25
+_FIGURES_S = 0.5
+
+
+def run_task(config: RunConfig, task: str, api: RobotApi, *, began: float, video: bool = True) -> int:
+    """Does one task and leaves its run directory behind, however it ends.
+
+    Args:
+        config: The run's configuration.
+        task: What the person wants, in words.
+        api: The robot API.
+        began: When the process began, `time.monotonic()`.
+        video: Record the front camera.
+
+    Returns:
+        The process exit status: 0 if the planner says the task is done, `FAILED` if it was given up.
+
+    Raises:
+        EdgeError: What stopped the run, after the arm came to rest and everything was written.
+    """
+    task = check_task(task, api)
+    directory = new_directory(Path(config.runs))
+    status, display = Status(), open_display()
+
+    def listen(record: Record) -> None:
+        status.apply(record)
+        display.record(record, status)
+
+    ended: Ended | None = None
+    with RunLog(directory, listen) as log:
+        log.write("start", task=task, config=to_mapping(config), python=platform.python_version(), argv=sys.argv)
+        try:
+            with open_machine(config, api, directory) as machine:
+                log.write("ready", text=f"ready {time.monotonic() - began:.1f} s after start; {machine.bundle.path}")
+                ended = _execute(machine, api, config, log, status, display, task, video)
+        except EdgeError as problem:
+            log.write("error", text=problem.what, expected=problem.expected, got=problem.got, fix=problem.fix)
+            raise
+        except BaseException as problem:
+            log.write("error", text=f"{type(problem).__name__}: {problem}")
+            raise
+        finally:
+            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            log.write("exit", text=ended.reason if ended else "stopped by an error", peak_mb=round(peak_mb, 1))
+            display.close(status)
+    for line in report(directory).lines():
+        print(line)
+    print(f"memory    at most {peak_mb:.0f} MB")
+    print(f"written   {directory}: {', '.join(n for n in (LOG, MOTION, VIDEO, TIMELINE) if (directory / n).is_file())}")
+    return 0 if ended is not None and ended.finished else FAILED
+
+
+def new_directory(runs: Path) -> Path:
+    """Makes a run directory named after the time.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    stamp = time.strftime("%Y-%m-%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
+        path = runs / (stamp + suffix)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as problem:
+            fix = "choose another place with --runs DIRECTORY"
+            raise ConfigError(f"cannot make a run directory in {runs}", got=str(problem.strerror), fix=fix) from problem
+        return path
+    raise ConfigError(
+        f"cannot make a run directory in {runs}", got=f"{stamp} and 98 more are there", fix="wait a second"
+    )
+
+
+def _execute(
+    machine: Machine,
+    api: RobotApi,
+    config: RunConfig,
+    log: RunLog,
+    status: Status,
+    display: Display,
+    task: str,
+    video: bool,
+) -> Ended:
+    motion = Motion(machine.driver.drain)
+    run = Run(machine, api, config, log, motion)
+    recorder = VideoRecorder(
+        log.directory / VIDEO, machine.cameras["front"].latest, status, lambda text: log.write("warning", text=text)
+    )
+    watch = _Watch(machine, motion, log, status, display)
+    if video:
+        recorder.start()
+    try:
+        with _signals(run):
+            return run.execute(task, watch)
+    finally:
+        recorder.stop()
+        save_motion(log.directory / MOTION, *motion.arrays())
+
+
+class _Watch:
+    """What the main thread does while the others work: figures of the loop into the log, the status onto the screen."""
+
+    def __init__(self, machine: Machine, motion: Motion, log: RunLog, status: Status, display: Display) -> None:
+        self._machine, self._motion, self._log = machine, motion, log
+        self._status, self._display = status, display
+        self._shown = 0.0
+        self._written = 0.0
+        self._steps = 0
+        self._cycles = 0
+        self._told = False
+
+    def __call__(self) -> None:
+        self._motion.collect()
+        now = time.monotonic()
+        if now - self._written >= _FIGURES_S:
+            self._write(now)
+        if now - self._shown >= _REFRESH_S:
+            self._shown = now
+            self._display.refresh(self._status)
+
+    def _write(self, now: float) -> None:
+        seen = self._machine.driver.snapshot()
+        steps, cycles = seen["counters"]["steps"], seen["bus"]["ok"]
+        passed, self._written = now - self._written, now
+        if not self._told:
+            self._told = True
+            self._log.write("realtime", text=seen["realtime"])
+        else:
+            self._log.write(
+                "loop",
+                state=seen["state"],
+                rate_hz=(steps - self._steps) / passed,
+                bus_hz=(cycles - self._cycles) / passed,
+                late_us=seen["lateness_p99_ns"] / 1e3,
+                late_max_us=seen["lateness_max_ns"] / 1e3,
+                misses=seen["deadline_misses"],
+                holds=seen["counters"]["holds_out_of_targets"] + seen["counters"]["holds_feedback"],
+                corrupt=seen["bus"]["corrupt"],
+                timeouts=seen["bus"]["timeout"],
+            )
+        self._steps, self._cycles = steps, cycles
+
+
+@contextlib.contextmanager
+def _signals(run: Run) -> Iterator[None]:
+    """Ctrl-C and a service's stop bring the arm to rest instead of ending the process where it stands."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        run.stop(f"stopped by {signal.Signals(number).name}")
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
