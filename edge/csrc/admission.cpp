@@ -70,8 +70,8 @@ std::string describe(const Verdict& verdict, const Arm& arm) {
                  << verdict.value;
             break;
         case Refusal::step:
-            text << "step: joints[" << verdict.knot << ", " << int{verdict.joint} << "] (" << joint
-                 << ") is " << verdict.value << " from the target before it, the bound is " << verdict.bound;
+            text << "step: joints[" << verdict.knot << ", " << int{verdict.joint} << "] (" << joint << ") is "
+                 << verdict.value << " from the target before it, the bound is " << verdict.bound;
             break;
         case Refusal::jump:
             text << "jump: joints[" << verdict.knot << ", " << int{verdict.joint} << "] (" << joint << ") is "

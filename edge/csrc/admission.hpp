@@ -12,16 +12,16 @@ namespace edgearm {
 
 enum class Refusal : std::uint8_t {
     none,
-    idle,      // not started
-    fault,     // latched
-    shape,     // not (1..kMaxHorizon, kJoints)
-    period,    // not positive
+    idle,    // not started
+    fault,   // latched
+    shape,   // not (1..kMaxHorizon, kJoints)
+    period,  // not positive
     not_finite,
-    step,      // two targets in a row are too far apart
-    jump,      // the first target still ahead is too far from the commanded position
-    stale,     // not newer than the chunk being followed, or from before the last hold
-    expired,   // every target is in the past
-    future,    // starts too far ahead
+    step,     // two targets in a row are too far apart
+    jump,     // the first target still ahead is too far from the commanded position
+    stale,    // not newer than the chunk being followed, or from before the last hold
+    expired,  // every target is in the past
+    future,   // starts too far ahead
 };
 
 // A refusal with what it needs to be told: which element, what it was and what the bound is.

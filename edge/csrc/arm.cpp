@@ -9,8 +9,8 @@ namespace edgearm {
 
 Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
     if (spec_.joints.size() != kJoints) {
-        throw std::invalid_argument("an arm of " + std::to_string(kJoints) + " joints is expected, the description has " +
-                                    std::to_string(spec_.joints.size()));
+        throw std::invalid_argument("an arm of " + std::to_string(kJoints) +
+                                    " joints is expected, the description has " + std::to_string(spec_.joints.size()));
     }
     for (std::size_t i = 0; i < kJoints; ++i) {
         const JointSpec& joint = spec_.joints[i];

@@ -12,10 +12,16 @@ namespace {
 constexpr std::int64_t kReplyTimeout = 50'000'000;  // for set-up transactions, which nobody waits for in real time
 constexpr int kTries = 3;
 
-std::uint16_t word(std::span<const std::uint8_t> bytes) { return static_cast<std::uint16_t>(bytes[0] | bytes[1] << 8); }
+std::uint16_t word(std::span<const std::uint8_t> bytes) {
+    return static_cast<std::uint16_t>(bytes[0] | bytes[1] << 8);
+}
 
 double position(const Arm& arm, std::size_t joint, std::uint16_t value) {
     return arm.from_ticks(joint, feetech_from_sign_magnitude(value, FEETECH_SIGN_POSITION));
+}
+
+std::uint16_t goal_word(const Arm& arm, std::size_t joint, double value) {
+    return feetech_to_sign_magnitude(arm.to_ticks(joint, value), FEETECH_SIGN_POSITION);
 }
 
 }  // namespace
@@ -41,6 +47,10 @@ ArmLink::ArmLink(const Arm& arm, const std::string& port, LinkStats& stats)
         ids_[i] = arm.spec().joints[i].servo_id;
     }
     identify();
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        const std::uint8_t none = 0;
+        write(i, FEETECH_RETURN_DELAY, {&none, 1}, "take a return delay");
+    }
     measure();
 }
 
@@ -117,19 +127,35 @@ Joints ArmLink::measure() {
     return before;
 }
 
-Joints ArmLink::engage() {
-    const Joints pose = measure();
-    if (send_goals(pose, monotonic_ns() + kReplyTimeout) != Io::ok) {
+void ArmLink::write(std::size_t joint, std::uint8_t address, std::span<const std::uint8_t> data, const char* doing) {
+    const Reply reply = bus_.write(ids_[joint], address, data, kReplyTimeout, kTries);
+    if (reply.io == Io::gone) {
         line_gone();
     }
-    for (std::size_t i = 0; i < kJoints; ++i) {
-        const std::uint8_t on = 1;
-        const Reply reply = bus_.write(ids_[i], FEETECH_TORQUE_ENABLE, {&on, 1}, kReplyTimeout, kTries);
-        if (reply.io != Io::ok) {
-            release();
-            throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[i]) + " did not switch torque on",
-                        "an acknowledged write", "silence", "check its cable and power");
+    if (reply.io != Io::ok) {
+        throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[joint]) + " on " + path() + " did not " + doing,
+                    "an acknowledged write", "silence", "check its cable and power");
+    }
+    stats_.errors[joint].store(reply.error, std::memory_order_relaxed);
+}
+
+Joints ArmLink::engage() {
+    const Joints pose = measure();
+    try {
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            const std::uint16_t goal = goal_word(arm_, i, pose[i]);
+            // Acceleration, Goal_Position, Goal_Time and Goal_Velocity lie side by side.
+            const std::array<std::uint8_t, 7> registers{
+                0, static_cast<std::uint8_t>(goal & 0xFF), static_cast<std::uint8_t>(goal >> 8), 0, 0, 0, 0};
+            write(i, FEETECH_ACCELERATION, registers, "take a goal");
         }
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            const std::uint8_t on = 1;
+            write(i, FEETECH_TORQUE_ENABLE, {&on, 1}, "switch torque on");
+        }
+    } catch (const Error&) {
+        release();
+        throw;
     }
     gate_.reset(pose, monotonic_ns());
     publish_counters();
@@ -149,7 +175,7 @@ bool ArmLink::release() {
 Io ArmLink::send_goals(const Joints& goals, std::int64_t deadline_ns) noexcept {
     std::array<std::uint16_t, kJoints> words{};
     for (std::size_t i = 0; i < kJoints; ++i) {
-        words[i] = feetech_to_sign_magnitude(arm_.to_ticks(i, goals[i]), FEETECH_SIGN_POSITION);
+        words[i] = goal_word(arm_, i, goals[i]);
     }
     return bus_.sync_write(FEETECH_GOAL_POSITION, ids_, words, deadline_ns);
 }
@@ -194,10 +220,10 @@ void ArmLink::publish_counters() noexcept {
 
 std::string describe_servo_error(std::uint8_t bits) {
     constexpr std::array<std::pair<std::uint8_t, const char*>, 5> kNames{{{FEETECH_ERROR_VOLTAGE, "voltage"},
-                                                                         {FEETECH_ERROR_ANGLE, "angle"},
-                                                                         {FEETECH_ERROR_OVERHEAT, "overheat"},
-                                                                         {FEETECH_ERROR_OVERCURRENT, "overcurrent"},
-                                                                         {FEETECH_ERROR_OVERLOAD, "overload"}}};
+                                                                          {FEETECH_ERROR_ANGLE, "angle"},
+                                                                          {FEETECH_ERROR_OVERHEAT, "overheat"},
+                                                                          {FEETECH_ERROR_OVERCURRENT, "overcurrent"},
+                                                                          {FEETECH_ERROR_OVERLOAD, "overload"}}};
     std::string text;
     for (const auto& [bit, label] : kNames) {
         if ((bits & bit) != 0) {

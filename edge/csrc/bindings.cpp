@@ -13,7 +13,9 @@ Joints to_joints(const Array& array) {
     return joints;
 }
 
-Array from_joints(const Joints& joints) { return Array(kJoints, joints.data()); }
+Array from_joints(const Joints& joints) {
+    return Array(kJoints, joints.data());
+}
 
 py::dict from_published(const Published& published, const Arm& arm) {
     py::dict counters;
@@ -34,11 +36,11 @@ py::dict from_published(const Published& published, const Arm& arm) {
     result["commanded"] = from_joints(published.commanded);
     result["velocity"] = from_joints(published.velocity);
     result["at_rest"] = published.at_rest();
-    result["feedback_age_ns"] = published.feedback_ns < 0 ? py::object(py::none())
-                                                          : py::int_(published.now_ns - published.feedback_ns);
+    result["feedback_age_ns"] =
+        published.feedback_ns < 0 ? py::object(py::none()) : py::int_(published.now_ns - published.feedback_ns);
     result["chunk_id"] = published.chunk_id;
-    result["chunk_age_ns"] = published.chunk_id == 0 ? py::object(py::none())
-                                                     : py::int_(published.now_ns - published.chunk_start_ns);
+    result["chunk_age_ns"] =
+        published.chunk_id == 0 ? py::object(py::none()) : py::int_(published.now_ns - published.chunk_start_ns);
     result["last_refusal"] = describe(published.refused, arm);
     result["counters"] = counters;
     return result;

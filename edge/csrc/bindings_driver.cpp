@@ -78,9 +78,9 @@ void bind_driver(py::module_& module) {
         .def(py::init([](ControlLoop& loop, const std::string& port, std::int64_t bus_period_ns,
                          std::int64_t reply_timeout_ns, int priority, bool lock_memory, bool keep_torque,
                          std::uint32_t log_every) {
-                 return std::make_unique<Driver>(loop, port,
-                                                 DriverConfig{bus_period_ns, reply_timeout_ns, priority, lock_memory,
-                                                              keep_torque, log_every});
+                 return std::make_unique<Driver>(
+                     loop, port,
+                     DriverConfig{bus_period_ns, reply_timeout_ns, priority, lock_memory, keep_torque, log_every});
              }),
              py::arg("loop"), py::arg("port"), py::kw_only(), py::arg("bus_period_ns") = defaults.bus_period_ns,
              py::arg("reply_timeout_ns") = defaults.reply_timeout_ns, py::arg("priority") = defaults.priority,

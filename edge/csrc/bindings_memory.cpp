@@ -7,7 +7,9 @@ namespace {
 
 using Pose = std::array<double, 4>;
 
-RememberedPose to_pose(const Pose& pose) { return {pose[0], pose[1], pose[2], pose[3]}; }
+RememberedPose to_pose(const Pose& pose) {
+    return {pose[0], pose[1], pose[2], pose[3]};
+}
 
 py::object from_pose(const std::optional<RememberedPose>& pose) {
     return pose ? py::object(py::make_tuple(pose->x, pose->y, pose->z, pose->yaw)) : py::object(py::none());

@@ -97,17 +97,17 @@ public:
     // `feedback` is a measurement taken since the last step, or null.
     Command step(std::int64_t now_ns, const Joints* feedback) noexcept;
 
-    // `count` steps one period apart, the first at `start_ns`, with `feedback` measured afresh at each: for a simulation
-    // in lock-step. Returns the last command.
+    // `count` steps one period apart, the first at `start_ns`, with `feedback` measured afresh at each: for a
+    // simulation in lock-step. Returns the last command.
     Joints advance(std::int64_t start_ns, std::int64_t count, const Joints& feedback) noexcept;
 
     // --- the other side: any thread, takes effect at the next step -----------------------------------------------
     Offer offer(Chunk chunk);
     Offer refuse(const Verdict& verdict) const { return {0, verdict, describe(verdict, arm_)}; }
-    void start();                    // idle -> ready, from the measured pose, as soon as there is feedback
-    void hold();                     // stop following; chunks from before this are refused
-    void clear();                    // come to rest, then idle; the only way out of fault
-    void fail(FaultCause cause);     // into fault, for what only the driver can see
+    void start();                 // idle -> ready, from the measured pose, as soon as there is feedback
+    void hold();                  // stop following; chunks from before this are refused
+    void clear();                 // come to rest, then idle; the only way out of fault
+    void fail(FaultCause cause);  // into fault, for what only the driver can see
     Published published() const { return published_.read(); }
     // A driver claims the loop while its thread steps it. Throws Error when it is claimed already.
     void claim();

@@ -40,7 +40,9 @@ Driver::Driver(ControlLoop& loop, std::string port, DriverConfig config)
     }
 }
 
-Driver::~Driver() { halt(true); }
+Driver::~Driver() {
+    halt(true);
+}
 
 void Driver::start() {
     const std::lock_guard one_at_a_time(lifecycle_);
@@ -131,12 +133,9 @@ bool Driver::wait_for(const std::function<bool(const Published&)>& condition, st
 
 void Driver::run_loop() noexcept {
     const std::string fifo = request_fifo(config_.priority);
-    const std::string memory = config_.lock_memory ? request_locked_memory() : "";
-    const std::string between = fifo.empty() || memory.empty() ? "" : "; ";
-    set_text(realtime_text_, fifo.empty() && memory.empty()
-                                 ? "SCHED_FIFO " + std::to_string(config_.priority) +
-                                       (config_.lock_memory ? ", memory locked" : "")
-                                 : "running without real-time rights: " + fifo + between + memory);
+    const std::string memory = config_.lock_memory ? request_locked_memory() : "memory not locked, as configured";
+    set_text(realtime_text_, (fifo.empty() ? "SCHED_FIFO " + std::to_string(config_.priority) : fifo) + "; " +
+                                 (memory.empty() ? "memory locked" : memory));
     prefault_stack();
 
     const std::int64_t period = loop_.config().period_ns;
@@ -156,8 +155,8 @@ void Driver::run_loop() noexcept {
         if (until_log-- == 0) {
             until_log = config_.log_every - 1;
             const Published seen = loop_.published();
-            log_.push({seen.now_ns, seen.measured, seen.commanded, seen.chunk_id,
-                       static_cast<std::uint8_t>(seen.state), {}});
+            log_.push(
+                {seen.now_ns, seen.measured, seen.commanded, seen.chunk_id, static_cast<std::uint8_t>(seen.state), {}});
         }
         deadline += period;
     }

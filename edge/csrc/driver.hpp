@@ -32,7 +32,7 @@ struct DriverConfig {
     std::int64_t reply_timeout_ns = 8'000'000;  // how long one bus cycle may wait for replies
     int priority = 80;                          // SCHED_FIFO of the loop; the bus thread has one less
     bool lock_memory = true;
-    bool keep_torque = false;  // after stop()
+    bool keep_torque = false;      // after stop()
     std::uint32_t log_every = 10;  // one log sample every so many steps
 };
 
@@ -70,7 +70,8 @@ public:
     // Opens the port (unless it is open), switches torque on with the measured pose as goal, and waits until the loop
     // is ready. Throws Error: link, arm, or the loop is in fault or already started.
     void start();
-    // Comes to rest, switches torque off unless keep_torque, ends the threads and closes the port. Nothing when stopped.
+    // Comes to rest, switches torque off unless keep_torque, ends the threads and closes the port. Nothing when
+    // stopped.
     void stop();
 
     bool running() const { return rt_.joinable(); }

@@ -10,7 +10,9 @@ using Buffer = std::array<std::uint8_t, FEETECH_MAX_FRAME>;
 
 }  // namespace
 
-FeetechBus::FeetechBus(SerialPort& port) : port_(port) { feetech_parser_init(&parser_, kReplyParams); }
+FeetechBus::FeetechBus(SerialPort& port) : port_(port) {
+    feetech_parser_init(&parser_, kReplyParams);
+}
 
 void FeetechBus::begin() noexcept {
     // What is still on the line answers an earlier request.
@@ -33,8 +35,7 @@ Io FeetechBus::next_frame(feetech_frame& frame, std::int64_t deadline_ns) noexce
                 return result;
             }
         }
-        incoming_at_ +=
-            feetech_parser_push(&parser_, incoming_.data() + incoming_at_, incoming_end_ - incoming_at_);
+        incoming_at_ += feetech_parser_push(&parser_, incoming_.data() + incoming_at_, incoming_end_ - incoming_at_);
     }
 }
 

@@ -55,7 +55,8 @@ public:
     const BusCounters& counters() const { return counters_; }
 
 private:
-    static constexpr std::size_t kReplyParams = 16;  // nothing we ask for is longer: bounds what a false header can cost
+    static constexpr std::size_t kReplyParams =
+        16;  // nothing we ask for is longer: bounds what a false header can cost
 
     Reply transact(std::uint8_t id, std::span<const std::uint8_t> request, std::size_t params, std::int64_t timeout_ns,
                    int tries);

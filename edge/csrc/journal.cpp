@@ -134,7 +134,9 @@ Journal::Journal(std::string path, const std::function<void(Record)>& replay) : 
     }
 }
 
-Journal::~Journal() { ::close(file_); }
+Journal::~Journal() {
+    ::close(file_);
+}
 
 void Journal::append(Record payload) {
     std::vector<std::uint8_t> record(kHeader + payload.size());

@@ -136,6 +136,8 @@ Io SerialPort::read(std::span<std::uint8_t> into, std::int64_t deadline_ns, std:
     }
 }
 
-void SerialPort::discard_input() noexcept { ::tcflush(file_, TCIFLUSH); }
+void SerialPort::discard_input() noexcept {
+    ::tcflush(file_, TCIFLUSH);
+}
 
 }  // namespace edgearm

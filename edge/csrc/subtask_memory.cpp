@@ -114,7 +114,8 @@ void SubtaskMemory::check(const Change& change) const {
                 refuse("a call is still running", "end() before the next begin()", calls_.back().call, "end it first");
             }
             if (calls_.size() == kCalls) {
-                refuse("full", "at most " + std::to_string(kCalls) + " calls a task", "one more", "clear() for a new task");
+                refuse("full", "at most " + std::to_string(kCalls) + " calls a task", "one more",
+                       "clear() for a new task");
             }
             break;
         case Kind::end:
@@ -178,7 +179,9 @@ void SubtaskMemory::commit(const Change& change) {
     apply(change);
 }
 
-void SubtaskMemory::clear(const std::string& task) { commit({Kind::clear, 0, task, "", {}}); }
+void SubtaskMemory::clear(const std::string& task) {
+    commit({Kind::clear, 0, task, "", {}});
+}
 
 void SubtaskMemory::begin(const std::string& call, const std::string& object, std::int64_t now_ns) {
     commit({Kind::begin, now_ns, call, object, {}});
@@ -197,8 +200,8 @@ void SubtaskMemory::released(const std::string& object, const RememberedPose& po
 }
 
 const SubtaskMemory::Remembered* SubtaskMemory::find(const std::string& object) const {
-    const auto found = std::find_if(objects_.begin(), objects_.end(),
-                                    [&](const Remembered& entry) { return entry.object == object; });
+    const auto found =
+        std::find_if(objects_.begin(), objects_.end(), [&](const Remembered& entry) { return entry.object == object; });
     return found == objects_.end() ? nullptr : &*found;
 }
 

@@ -1,8 +1,8 @@
 // What was called, how it ended, and where the tool was when an object was grasped or released.
 //
-// Three readers: the planner (transcript), the policy (goal pose of the current call) and the person. Capacity is fixed;
-// a full memory is an error, never a silently forgotten line. With a journal every change is on the disk before the call
-// returns, and opening the journal again restores the memory.
+// Three readers: the planner (transcript), the policy (goal pose of the current call) and the person. Capacity is
+// fixed; a full memory is an error, never a silently forgotten line. With a journal every change is on the disk before
+// the call returns, and opening the journal again restores the memory.
 #pragma once
 
 #include <array>
@@ -42,8 +42,8 @@ public:
     // Without a journal when `journal_path` is empty. Throws Error.
     explicit SubtaskMemory(const std::string& journal_path);
 
-    // Each throws Error, and then nothing changed, when the memory is full, a text is too long, or the order of calls is
-    // wrong (begin while a call runs, end while none does).
+    // Each throws Error, and then nothing changed, when the memory is full, a text is too long, or the order of calls
+    // is wrong (begin while a call runs, end while none does).
     void clear(const std::string& task);  // forgets everything and starts a task
     void begin(const std::string& call, const std::string& object, std::int64_t now_ns);
     void end(const std::string& outcome, std::int64_t now_ns);
@@ -79,7 +79,7 @@ private:
     static std::vector<std::uint8_t> encode(const Change& change);
     static Change decode(Journal::Record record);
 
-    void commit(const Change& change);        // check, write down, apply
+    void commit(const Change& change);  // check, write down, apply
     void check(const Change& change) const;
     void apply(const Change& change);
     const Remembered* find(const std::string& object) const;

@@ -18,8 +18,8 @@ Knot hermite(const Knot& a, const Knot& b, double length, double u) {
     const double w = 1 - u;
     const double position = a.position * w * w * (1 + 2 * u) + b.position * u * u * (3 - 2 * u) +
                             length * u * w * (a.velocity * w - b.velocity * u);
-    const double velocity = 6 * u * w * (b.position - a.position) / length + a.velocity * w * (1 - 3 * u) +
-                            b.velocity * u * (3 * u - 2);
+    const double velocity =
+        6 * u * w * (b.position - a.position) / length + a.velocity * w * (1 - 3 * u) + b.velocity * u * (3 * u - 2);
     return {position, velocity};
 }
 

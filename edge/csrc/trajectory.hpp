@@ -27,9 +27,7 @@ struct Chunk {
     std::int64_t period_ns = 0;
     std::array<Joints, kMaxHorizon> joints{};
 
-    std::int64_t due(std::size_t knot) const {
-        return start_ns + static_cast<std::int64_t>(knot + 1) * period_ns;
-    }
+    std::int64_t due(std::size_t knot) const { return start_ns + static_cast<std::int64_t>(knot + 1) * period_ns; }
     std::int64_t end_ns() const { return start_ns + static_cast<std::int64_t>(horizon) * period_ns; }
     // Index of the first knot due at `now` or later; `horizon` when all are past.
     std::size_t first_ahead(std::int64_t now) const;

@@ -38,8 +38,7 @@ static void copy(uint8_t *to, const uint8_t *from, size_t count)
     }
 }
 
-size_t feetech_frame_build(uint8_t id, uint8_t code, const uint8_t *params, size_t count, uint8_t *out,
-                           size_t capacity)
+size_t feetech_frame_build(uint8_t id, uint8_t code, const uint8_t *params, size_t count, uint8_t *out, size_t capacity)
 {
     if (!fits(id, count, capacity)) {
         return 0;
@@ -163,8 +162,7 @@ static bool plausible(const feetech_parser *parser)
     if (parser->length > ID_AT && at[ID_AT] > FEETECH_BROADCAST) {
         return false;
     }
-    return parser->length <= LENGTH_AT ||
-           (at[LENGTH_AT] >= 2 && (size_t)at[LENGTH_AT] - 2 <= parser->max_params);
+    return parser->length <= LENGTH_AT || (at[LENGTH_AT] >= 2 && (size_t)at[LENGTH_AT] - 2 <= parser->max_params);
 }
 
 bool feetech_parser_next(feetech_parser *parser, feetech_frame *frame)

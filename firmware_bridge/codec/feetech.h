@@ -17,8 +17,8 @@ extern "C" {
 #endif
 
 enum {
-    FEETECH_MAX_PARAMS = 253,                       /* LEN is one byte and counts two more */
-    FEETECH_OVERHEAD = 6,                           /* FF FF ID LEN INST ... SUM */
+    FEETECH_MAX_PARAMS = 253, /* LEN is one byte and counts two more */
+    FEETECH_OVERHEAD = 6,     /* FF FF ID LEN INST ... SUM */
     FEETECH_MAX_FRAME = FEETECH_MAX_PARAMS + FEETECH_OVERHEAD,
     FEETECH_BROADCAST = 0xFE
 };
@@ -45,17 +45,15 @@ enum feetech_error {
 /* Register addresses that this project reads or writes (STS3215 memory table). */
 enum feetech_register {
     FEETECH_MODEL_NUMBER = 3,
+    FEETECH_RETURN_DELAY = 7,
     FEETECH_TORQUE_ENABLE = 40,
+    FEETECH_ACCELERATION = 41,
     FEETECH_GOAL_POSITION = 42,
     FEETECH_PRESENT_POSITION = 56
 };
 
 /* The bit that carries the sign in a sign-magnitude word. */
-enum feetech_sign_bit {
-    FEETECH_SIGN_LOAD = 10,
-    FEETECH_SIGN_HOMING_OFFSET = 11,
-    FEETECH_SIGN_POSITION = 15
-};
+enum feetech_sign_bit { FEETECH_SIGN_LOAD = 10, FEETECH_SIGN_HOMING_OFFSET = 11, FEETECH_SIGN_POSITION = 15 };
 
 /* Every builder writes one whole frame and returns its length, or returns 0 and writes nothing when the frame does
  * not fit in `capacity`, has too many parameters, or has an id above FEETECH_BROADCAST. */
@@ -88,12 +86,12 @@ typedef struct {
  * behind the damage is lost. `max_params` bounds how long a false header can make it wait. */
 typedef struct {
     uint8_t buffer[FEETECH_MAX_FRAME];
-    size_t length;     /* bytes in `buffer` */
-    size_t consumed;   /* leading bytes that belong to the frame handed out last */
+    size_t length;   /* bytes in `buffer` */
+    size_t consumed; /* leading bytes that belong to the frame handed out last */
     size_t max_params;
-    uint32_t frames;   /* intact frames handed out */
-    uint32_t corrupt;  /* whole candidates whose sum was wrong */
-    uint32_t skipped;  /* bytes that belonged to no frame */
+    uint32_t frames;  /* intact frames handed out */
+    uint32_t corrupt; /* whole candidates whose sum was wrong */
+    uint32_t skipped; /* bytes that belonged to no frame */
 } feetech_parser;
 
 /* `max_params` above FEETECH_MAX_PARAMS is taken as that. */

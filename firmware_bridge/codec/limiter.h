@@ -41,10 +41,10 @@ typedef struct {
 
 /* What limited a step. A limit that is active is not a fault. */
 enum limiter_flag {
-    LIMITER_POSITION = 1,     /* target outside the position limits, or slowed to be able to stop before one */
+    LIMITER_POSITION = 1, /* target outside the position limits, or slowed to be able to stop before one */
     LIMITER_VELOCITY = 2,
     LIMITER_ACCELERATION = 4,
-    LIMITER_REJECTED = 8      /* a number was not finite, or dt not positive: the state was left as it was */
+    LIMITER_REJECTED = 8 /* a number was not finite, or dt not positive: the state was left as it was */
 };
 
 /* Finite, lower < upper, positive velocity and acceleration. */

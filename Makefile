@@ -1,0 +1,91 @@
+# Everything a developer or CI runs. Set-up leaves a stamp, so that a second `make demo` sets nothing up.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10; do \
+	$$p -c '' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := build/stamps
+# The CPU build: any other torch requirement brings several gigabytes of CUDA packages.
+TORCH := torch==2.13.0
+# A compiler, the C++ tests' framework, and the off-screen renderer of the simulated cameras.
+DEBIAN := build-essential doctest-dev libegl1 libgl1-mesa-dri
+CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
+NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/codec/*)
+
+TASK ?=
+SEED ?=
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test check lint types native pytest demo format sanitize clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/built ## Set up .venv with everything, and build the native core
+
+build: $(STAMPS)/built ## Rebuild the native core if its sources changed
+
+test: setup check ## Set up, then check
+
+check: lint types native pytest ## What CI runs: lint, types, C++ tests, Python tests
+
+lint: $(STAMPS)/built
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CLANG_FILES)
+
+types: $(STAMPS)/built
+	$(BIN)/mypy --strict edge
+
+native: $(STAMPS)/built
+	$(BIN)/cmake --preset dev
+	$(BIN)/cmake --build --preset dev
+	$(BIN)/ctest --preset dev
+
+pytest: $(STAMPS)/built
+	$(BIN)/python -m pytest
+
+demo: setup ## Do the demo tasks, or one: make demo TASK="stack the green cube on the red cube" SEED=7
+	$(BIN)/python -m learning.demo $(if $(TASK),--task "$(TASK)") $(if $(SEED),--seed $(SEED))
+
+sanitize: $(STAMPS)/built ## Run the C++ tests under ASan, UBSan and TSan
+	for preset in asan tsan; do \
+		$(BIN)/cmake --preset $$preset && $(BIN)/cmake --build --preset $$preset && $(BIN)/ctest --preset $$preset || exit 1; \
+	done
+
+format: $(STAMPS)/built ## Format Python, C and C++
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CLANG_FILES)
+
+clean: ## Remove what was built; keeps .venv, data and runs
+	rm -rf build edge/*.so firmware_bridge/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# --- set-up, one stamp a step ------------------------------------------------------------------------------------------
+
+$(STAMPS)/debian:
+	@mkdir -p $(STAMPS)
+	@missing=$$(for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -z "$$missing" ]; then :; \
+	elif ! command -v apt-get >/dev/null; then echo "not Debian: install what corresponds to:" $$missing; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends $$missing; \
+	elif command -v sudo >/dev/null; then sudo apt-get update -q && sudo apt-get install -qy --no-install-recommends $$missing; \
+	else echo "install as root: apt-get install" $$missing; exit 1; fi
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.10, 3.11 or 3.12 found: set PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What the editable build needs comes first: it runs without isolation, so that a rebuild finds the same headers.
+$(STAMPS)/packages: pyproject.toml $(STAMPS)/debian | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)" scikit-build-core pybind11 cython cmake ninja llama-cpp-python
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[sim,learn,dev]"
+	@touch $@
+
+$(STAMPS)/built: $(STAMPS)/packages $(NATIVE)
+	@$(if $(filter $(NATIVE),$?),$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .)
+	@touch $@
