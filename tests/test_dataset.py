@@ -102,7 +102,7 @@ def _contents(root: Path) -> dict[str, object]:
 
 def test_parallel_workers_give_the_dataset_that_one_after_the_other_gives(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("fork")
-    shares = {0: range(0, 3), 1: range(3, 6), 2: range(6, 7)}
+    shares = {0: range(3), 1: range(3, 6), 2: range(6, 7)}
     processes = [spawn.Process(target=_write, args=(tmp_path / "parallel", w, s)) for w, s in reversed(shares.items())]
     for process in processes:
         process.start()
@@ -144,7 +144,9 @@ def test_the_index_and_the_features_are_what_lerobot_reads(tmp_path: Path) -> No
     _write(tmp_path, 0, range(3))
     info = finish(tmp_path)
     features = info["features"]
-    assert info["codebase_version"] == "v3.0" and info["fps"] == 20 and info["splits"] == {"train": "0:3"}
+    assert info["codebase_version"] == "v3.0"
+    assert info["fps"] == 20
+    assert info["splits"] == {"train": "0:3"}
     assert {name: (feature["dtype"], tuple(feature["shape"])) for name, feature in features.items()} == {
         "observation.images.front": ("video", (192, 192, 3)),
         "observation.images.wrist": ("video", (192, 192, 3)),
@@ -173,7 +175,8 @@ def test_the_index_and_the_features_are_what_lerobot_reads(tmp_path: Path) -> No
     assert (third["data/file_index"], third["videos/observation.images.wrist/from_timestamp"]) == (1, 0.0)
     assert third["dataset_from_index"] == episodes[1]["dataset_to_index"]
     tasks = pq.read_table(tmp_path / "meta/tasks.parquet").to_pydict()
-    assert tasks["__index_level_0__"] == sorted(TASKS) and tasks["task_index"] == [0, 1]
+    assert tasks["__index_level_0__"] == sorted(TASKS)
+    assert tasks["task_index"] == [0, 1]
 
 
 def test_image_statistics_are_those_of_the_pixels(tmp_path: Path) -> None:
@@ -206,7 +209,8 @@ def test_an_interrupted_cache_continues(tmp_path: Path, monkeypatch: pytest.Monk
     resumed: list[Path] = []
     monkeypatch.setattr("learning.dataset.cache.decode", lambda path: resumed.append(path) or decode(path))
     cache = build_cache(root, out, size=48)
-    assert len(resumed) == 3 and not set(resumed) & set(decoded)
+    assert len(resumed) == 3
+    assert not set(resumed) & set(decoded)
     small = np.stack([square(image, 48) for image in _episode(0).front])
     assert _psnr(cache.front[: cache.bounds[1]], small) > 38
     build_cache(root, out, size=48)

@@ -144,7 +144,8 @@ def test_a_power_cycle_drops_torque_and_asks_for_no_motion() -> None:
     bench.ask(encode_write(1, 40, b"\x01"))
     bench.block.position[0] = 1500
     bench.bus.servos[0].power_cycle()
-    assert bench.block.torque[0] == 0 and bench.block.goal[0] == 1500
+    assert bench.block.torque[0] == 0
+    assert bench.block.goal[0] == 1500
 
 
 def test_measurements_cannot_be_written() -> None:
@@ -221,7 +222,8 @@ def test_kinematic_servos_reach_their_goal_without_exceeding_the_speed() -> None
         fastest = np.maximum(fastest, np.abs(block.velocity))
         assert block.position.max() <= 3000
     assert block.position.tolist() == [3000, 3000, 3000, 2048, 2048, 2048]
-    assert fastest[0] <= 500 and 2500 < fastest[1] <= 3000
+    assert fastest[0] <= 500
+    assert 2500 < fastest[1] <= 3000
 
 
 def _read(port: serial.Serial, count: int) -> bytes:
@@ -295,3 +297,12 @@ def test_the_command_ends_quietly(tmp_path: Path, sent: signal.Signals) -> None:
     process.send_signal(sent)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors, link.is_symlink()) == (0, "", False)
+
+
+def test_servos_that_were_left_holding_keep_holding() -> None:
+    block = ServoBlock.local(IDS)
+    block.goal[:], block.torque[:] = 1800, 1
+    bus = ServoBus(block)
+    bus.receive(encode_write(1, 41, b"\x20"), 0)  # any write
+    assert block.goal.tolist() == [1800] * 6
+    assert block.driven.all()

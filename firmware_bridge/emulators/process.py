@@ -21,6 +21,8 @@ class BusProcess:
 
     Args:
         ids: Servo ids on the bus.
+        position: Where the servos stand at first, ticks; 2048 by default.
+        holding: Goals the servos hold with torque on, as an earlier client left them; by default torque is off.
         link: Also make this symbolic link to the pty, for a stable name.
 
     Attributes:
@@ -31,8 +33,19 @@ class BusProcess:
         OSError: The process did not come up; its messages are on standard error.
     """
 
-    def __init__(self, ids: Sequence[int] = SO101_IDS, *, link: Path | None = None) -> None:
+    def __init__(
+        self,
+        ids: Sequence[int] = SO101_IDS,
+        *,
+        position: Sequence[int] | None = None,
+        holding: Sequence[int] | None = None,
+        link: Path | None = None,
+    ) -> None:
         self.block, descriptor = ServoBlock.shared(ids)
+        if position is not None:
+            self.block.position[:] = position
+        if holding is not None:
+            self.block.goal[:], self.block.torque[:] = holding, 1
         command = [sys.executable, "-m", "firmware_bridge.emulators.server", str(descriptor)]
         root = str(Path(__file__).resolve().parents[2])  # found from any working directory
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}

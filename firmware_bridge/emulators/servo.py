@@ -15,7 +15,7 @@ class Servo:
 
     Args:
         block: Where goals go to and measurements come from.
-        index: Which servo of the block.
+        index: Which servo of the block. If its torque is on there, it was left holding its goal.
     """
 
     def __init__(self, block: ServoBlock, index: int) -> None:
@@ -26,7 +26,12 @@ class Servo:
         self._poke("id", block.ids[index])
         self._eeprom = bytes(self._table[:EEPROM_END])
         self._pending: tuple[int, bytes] | None = None
+        goal, torque = int(block.goal[index]), int(block.torque[index])
         self.power_cycle()
+        if torque:
+            self._poke("goal_position", goal)
+            self._poke("torque_enable", torque)
+            self._apply()
 
     def __getitem__(self, name: str) -> int:
         """Value of a register by its name."""

@@ -1,0 +1,218 @@
+"""The emulated machine is one: its servos answer on a port, they move the arm its cameras see, and it tidies up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import serial
+
+from edge.cameras import Camera
+from firmware_bridge._feetech import Parser, encode_sync_read, encode_sync_write
+from firmware_bridge.emulators import ServoBlock
+from learning.sim.device import DeviceSpec, SimDevice
+from learning.sim.plant import Plant, to_ticks
+from learning.sim.world import READY, World
+from learning.tasks import sample
+
+ROOT = Path(__file__).resolve().parents[1]
+IDS = range(1, 7)
+
+
+def _spec(kind: str = "put", seed: int = 7) -> DeviceSpec:
+    return DeviceSpec(*sample(kind, np.random.default_rng(seed)))
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[SimDevice]:
+    with SimDevice(_spec()) as running:
+        yield running
+
+
+def _positions(port: serial.Serial) -> list[int]:
+    port.write(encode_sync_read(56, 2, IDS))
+    return [int.from_bytes(frame.params, "little") for frame in Parser().feed(port.read(6 * 8))]
+
+
+def _move(port: serial.Serial, goal: list[int], seconds: float) -> list[int]:
+    """Goes there in a straight line of joints, as a control loop would, and returns where it ended."""
+    start = np.array(_positions(port))
+    steps = round(seconds / 0.02)
+    for step in range(1, steps + 1):
+        words = np.rint(start + (np.array(goal) - start) * step / steps).astype(int).tolist()
+        port.write(encode_sync_write(42, 2, {i: w.to_bytes(2, "little") for i, w in zip(IDS, words, strict=True)}))
+        time.sleep(0.02)
+    time.sleep(0.3)
+    return _positions(port)
+
+
+def test_it_starts_holding_the_ready_pose(device: SimDevice) -> None:
+    np.testing.assert_allclose(device.state()["joints"], READY, atol=0.01)
+    with serial.Serial(device.port, 1_000_000, timeout=2.0) as port:
+        world = World()
+        np.testing.assert_allclose(_positions(port), to_ticks(world.to_radians(READY)), atol=6)
+
+
+def test_goals_on_the_bus_move_the_arm_and_positions_tell_where_it_is(device: SimDevice) -> None:
+    with serial.Serial(device.port, 1_000_000, timeout=2.0) as port:
+        home = _positions(port)
+        reached = _move(port, [home[0] + 300, *home[1:]], 1.0)
+        assert abs(reached[0] - home[0] - 300) < 20
+        radians = (reached[0] - 2048) * 2 * np.pi / 4096
+        assert abs(device.state()["joints"][0] - radians) < 0.01
+        back = _move(port, home, 1.0)
+        assert np.abs(np.array(back) - home).max() < 60  # gravity: a goal is held with an offset
+
+
+def test_its_cameras_show_what_the_lock_step_world_shows(device: SimDevice) -> None:
+    world = World()
+    world.reset(device.spec.scene)
+    try:
+        for name, address in device.cameras.items():
+            with Camera(name, address) as camera:
+                seen = camera.after(time.monotonic_ns(), timeout_s=20.0).image.astype(float)
+            expected = world.render(name).astype(float)
+            assert seen.shape == expected.shape == (192, 192, 3)
+            assert np.abs(seen - expected).mean() < 6  # JPEG, and the arm's sag; another scene is beyond 20
+    finally:
+        world.close()
+
+
+def test_the_objects_are_where_the_scene_puts_them(device: SimDevice) -> None:
+    items = {item["name"]: item for item in device.state()["items"]}
+    assert set(items) == {item.name for item in device.spec.scene.items}
+    for item in device.spec.scene.items:
+        assert np.hypot(items[item.name]["x"] - item.x, items[item.name]["y"] - item.y) < 0.004
+    assert device.judge() is False  # nobody has done anything yet
+
+
+def test_physics_keeps_up_with_the_clock(device: SimDevice) -> None:
+    first, start = device.state(), time.monotonic()
+    time.sleep(1.0)
+    second, end = device.state(), time.monotonic()
+    advanced = second["time_s"] - first["time_s"] + second["slipped_s"] - first["slipped_s"]
+    assert advanced == pytest.approx(end - start, abs=0.2)
+
+
+def test_the_judge_sees_a_task_that_is_done() -> None:
+    """The scene begins with the cube on its plate: 'put' is done without a motion, 'pick' is not."""
+    spec = _spec("put")
+    cube, plate = spec.task.objects
+    on = spec.scene.item(plate)
+    items = tuple(
+        item if item.name != cube else type(item)(item.name, on.x, on.y, item.yaw, 0.008) for item in spec.scene.items
+    )
+    done = DeviceSpec(type(spec.scene)(items=items), spec.task)
+    with SimDevice(done) as device:
+        time.sleep(0.5)  # it falls two millimetres
+        assert device.judge() is True
+
+
+def test_a_spec_survives_the_process_boundary() -> None:
+    spec = _spec("swap", 3)
+    assert DeviceSpec.from_json(spec.to_json()) == spec
+    assert "\n" not in spec.to_json()
+
+
+def test_servos_without_torque_let_the_arm_fall() -> None:
+    world = World()
+    world.reset(_spec().scene)
+    block = ServoBlock.local(IDS)
+    block.goal[:], block.torque[:] = to_ticks(world.data.ctrl), 1
+    block.torque_limit[:] = 1000
+    plant = Plant(world, block)
+    held = world.pinch().z
+    for _ in range(250):
+        plant.step()
+    assert world.pinch().z == pytest.approx(held, abs=0.003)
+    block.torque[:] = 0
+    for _ in range(250):
+        plant.step()
+    assert world.pinch().z < held - 0.02
+    fallen = world.pinch().z
+    block.goal[:], block.torque[:] = block.position, 1  # caught where it is, as a client does
+    for _ in range(250):
+        plant.step()
+    assert world.pinch().z == pytest.approx(fallen, abs=0.02)
+
+
+def test_goal_velocity_and_torque_limit_are_honoured() -> None:
+    world = World()
+    world.reset(_spec().scene)
+    block = ServoBlock.local(IDS)
+    block.goal[:], block.torque[:] = to_ticks(world.data.ctrl), 1
+    block.torque_limit[:] = 1000
+    plant = Plant(world, block)
+    start = int(block.position[0])
+    block.goal_velocity[0] = 200
+    block.goal[0] = start + 1000
+    for _ in range(250):
+        plant.step()
+    assert 100 < block.position[0] - start < 220  # one second at 200 ticks/s, less the lag
+    block.torque_limit[1:3] = 50
+    for _ in range(250):
+        plant.step()
+    assert np.abs(block.load[1:3]).max() <= 50
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("end", ["close", "quit", "SIGTERM", "SIGKILL"])
+def test_it_leaves_no_process_behind(end: str) -> None:
+    command = [sys.executable, "-m", "learning.sim", "serve", "--seed", "1", "--kind", "stack"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    assert set(ready) == {"port", "cameras", "task"}
+    children = _children(process.pid)
+    assert len(children) == 2
+    if end == "quit":
+        process.stdin.write("quit\n")
+        process.stdin.flush()
+    elif end == "close":
+        process.stdin.close()
+    else:
+        process.send_signal(signal.Signals[end])
+    assert process.wait(20) == (-signal.SIGKILL if end == "SIGKILL" else 0)
+    deadline = time.monotonic() + 20
+    while any(map(_alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(_alive, children))
+    assert not os.path.exists(ready["port"])
+    process.stdout.close()
+
+
+def test_an_unknown_request_is_told_so() -> None:
+    command = [sys.executable, "-m", "learning.sim", "serve"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    answer, _ = process.communicate("dance\n", timeout=20)
+    assert "one of state, judge, quit" in json.loads(answer)["error"]
