@@ -1,7 +1,7 @@
 """How people ask for a task: templates per kind, the last two of each never seen in training.
 
-`{a}` and `{b}` are filled with object names of the robot API ("red cube", "blue plate"), which keep their wording so that the
-runtime can check a task against the vocabulary before the arm moves. Only the words around them vary.
+`{a}` and `{b}` are filled with object names of the robot API ("red cube", "blue plate"), which keep their wording so
+that the runtime can check a task against the vocabulary before the arm moves. Only the words around them vary.
 """
 
 from __future__ import annotations
@@ -163,10 +163,8 @@ HELD_OUT: Mapping[str, tuple[str, ...]] = {kind: rows[-2:] for kind, rows in TEM
 
 _OPENINGS = ("please ", "now ", "robot, ", "can you ", "could you please ", "next, ")
 _ENDINGS = (".", " please", ", please", "!", " now")
-_IMPERATIVE = frozenset(
-    "pick grab take grasp lift get hold raise grip put place set move lay drop transfer bring stack build pile make swap"
-    " exchange switch let interchange trade have find relocate clear show distribute".split()
-)
+_NOT_IMPERATIVE = ("i", "the", "every", "all", "on", "one")
+"""First words of templates that "please" cannot stand before."""
 
 
 def phrase(
@@ -198,7 +196,7 @@ def phrase(
 def _decorate(text: str, rng: np.random.Generator) -> str:
     """Small talk around a request; the request itself stays word for word."""
     draw = rng.random()
-    if draw < 0.12 and text.split()[0] in _IMPERATIVE:
+    if draw < 0.12 and text.split()[0] not in _NOT_IMPERATIVE:
         text = _OPENINGS[rng.integers(len(_OPENINGS))] + text
     elif draw < 0.24:
         text = text + _ENDINGS[rng.integers(len(_ENDINGS))]

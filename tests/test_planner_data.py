@@ -11,7 +11,6 @@ import torch
 from edge.api import Outcome
 from edge.planner.prompt import SPECIAL_TOKENS, answer_ids, prefix_ids, suffix_ids
 from edge.tabletop import API
-from learning.phrasings import TRAIN
 from learning.planner.decide import Decider, Situation
 from learning.planner.evaluate import Score
 from learning.planner.language import Lessons, collate_rows
@@ -20,7 +19,7 @@ from learning.planner.moments import Moment, Teleport, shuffled
 from learning.planner.optimise import Optimiser, schedule
 from learning.planner.packing import Packer, visible
 from learning.planner.pictures import Studio, class_of
-from learning.planner.programs import Branch, Tree, held_out_pair, picture_task, text_task, tree_of, walk
+from learning.planner.programs import Tree, held_out_pair, picture_task, text_task, tree_of, walk
 from learning.planner.save import load_planner, save_planner
 from learning.planner.tokenizer import MAX_VOCABULARY, specials, train_tokenizer
 from learning.planner.vision import draw_views

@@ -1,4 +1,4 @@
-"""The planner's choice in PyTorch for many situations at once: greedy under the grammar, all legal calls in one forward pass."""
+"""The planner's choice in PyTorch, many situations at once: greedy under the grammar, all legal calls in one pass."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Decider:
         return [self._greedy(logits, packed.answer, i * answers) for i in range(len(situations))]
 
     def _greedy(self, logits: Tensor, answer: Tensor, first: int) -> Call:
-        """Walk the tree of legal answers: at each step the likeliest of the tokens that some legal call goes on with."""
+        """Walk the tree of legal answers: at each step the likeliest token that some legal call goes on with."""
         rows = [logits[answer == first + k] for k in range(len(self._answers))]
         left, depth = list(range(len(self._answers))), 0
         while len(left) > 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
 from learning.planner.model import IMAGE_TOKENS, image_embeddings, packed_hidden
@@ -27,8 +27,10 @@ _QUESTIONS = 2
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows of one length; see `packed_hidden` for the shapes. `at` indexes the flattened (B, 64 + T) positions, `answer` counts
-    the answers of the whole batch."""
+    """Rows of one length; see `packed_hidden` for the shapes.
+
+    `at` indexes the flattened (B, 64 + T) positions, `answer` counts the answers of the whole batch.
+    """
 
     ids: Tensor
     positions: Tensor
@@ -127,24 +129,21 @@ class Lessons:
         return Batch(Views.of(pictures), collate_rows(rows, len(self.prefix)))
 
     def loss(
-        self, model: Idefics3ForConditionalGeneration, features: Tensor, batch: Batch, *, detailed: bool = False
+        self, model: Idefics3ForConditionalGeneration, features: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, float]]:
-        """Weighted cross entropy of all answers; with `detailed`, the share of answers right in every word, by group.
+        """Weighted cross entropy of all answers, and the share of answers right in every word, by group.
 
         Args:
             model: The planner.
             features: Patch features of the batch's images, from `see`.
             batch: The lessons.
-            detailed: Also report.
         """
         text = batch.text
         hidden = packed_hidden(
             model, self.prefix, image_embeddings(model, features), text.ids, text.positions, text.mask
         )
         logits = model.lm_head(hidden.flatten(0, 1)[text.at]).float()
-        loss = (F.cross_entropy(logits, text.label, reduction="none") * text.weight).sum() / text.weight.sum()
-        if not detailed:
-            return loss, {}
+        loss = (functional.cross_entropy(logits, text.label, reduction="none") * text.weight).sum() / text.weight.sum()
         missed = (logits.argmax(-1) != text.label).float()
         wrong = torch.zeros(int(text.answer.max()) + 1).index_add_(0, text.answer, missed)
         group = torch.zeros(len(wrong), dtype=torch.long).index_put_((text.answer,), text.group)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import DynamicCache, Idefics3Config, Idefics3ForConditionalGeneration
 
 from learning.planner.pictures import CLASSES, FLAGS, MEASURES, PATCH, SIDE
@@ -27,7 +27,7 @@ class Size:
 
 
 def build(size: Size, vocabulary: int, image_token: int, end_token: int) -> Idefics3ForConditionalGeneration:
-    """A fresh planner. `vocabulary` is rounded up to a multiple of 32; the position table starts as sines and cosines."""
+    """A fresh planner. `vocabulary` is rounded up to a multiple of 32; positions start as sines and cosines."""
     rows = -(-vocabulary // 32) * 32
     config = Idefics3Config(
         vision_config={
@@ -69,7 +69,7 @@ def build(size: Size, vocabulary: int, image_token: int, end_token: int) -> Idef
 
 
 def _sines(side: int, width: int) -> Tensor:
-    """(side², width): half of the channels tell the row, half the column. A from-scratch ViT finds places sooner with it."""
+    """(side², width): half of the channels tell the row, half the column. A fresh ViT finds places sooner with it."""
     quarter = width // 4
     turns = torch.arange(side)[:, None] / 40.0 ** (torch.arange(quarter) / quarter)
     line = torch.cat([turns.sin(), turns.cos()], 1) * 0.5
@@ -106,11 +106,11 @@ class PatchHeads(nn.Module):
         weight = torch.ones(CLASSES)
         weight[0] = 0.15
         there = classes > 0
-        named = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), weight)
+        named = functional.cross_entropy(logits.flatten(0, 1), classes.flatten(), weight)
         if not there.any():
             return named
-        flagged = F.binary_cross_entropy_with_logits(guess[there], flags[there])
-        placed = F.smooth_l1_loss(place[there], measures[there], beta=0.2)
+        flagged = functional.binary_cross_entropy_with_logits(guess[there], flags[there])
+        placed = functional.smooth_l1_loss(place[there], measures[there], beta=0.2)
         return named + 2.0 * flagged + 2.0 * placed
 
 

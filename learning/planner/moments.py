@@ -58,7 +58,7 @@ class Teleport:
         if call.subtask == "pick":
             if self.held is not None or not self._has(call) or self.buried(str(call.object)):
                 return Outcome.MISSED
-            return self._one_of(Outcome.MISSED, Outcome.TIMEOUT) if fails else Outcome.OK
+            return self._one_of(Outcome.MISSED, Outcome.MISSED, Outcome.TIMEOUT, Outcome.LOST) if fails else Outcome.OK
         nowhere = call.subtask == "place_on" and (not self._has(call) or call.object == self.held)
         forgotten = call.subtask == "place_at" and call.object not in self.places
         if self.held is None or nowhere or forgotten:

@@ -52,8 +52,8 @@ class Optimiser:
             part.load_state_dict(dict(saved))
 
 
-def schedule(progress: float, warm: float = 0.02, hold: float = 0.5) -> float:
-    """Rate multiplier at `progress` 0 … 1 of a stage: warm up, hold, fall linearly to 2 %."""
+def schedule(progress: float, *, warm: float = 0.02, hold: float = 0.5, floor: float = 0.02) -> float:
+    """Rate multiplier at `progress` 0 … 1 of a stage: warm up, hold, fall linearly to `floor`."""
     if progress < warm:
         return max(progress, 0.002) / warm
-    return 1.0 if progress < hold else max(0.02, (1.0 - progress) / (1.0 - hold))
+    return 1.0 - (1.0 - floor) * max(0.0, (progress - hold) / (1.0 - hold))

@@ -102,7 +102,7 @@ class Packer:
 
 
 def visible(row: Row, total: int, prefix: int) -> NDArray[np.bool_]:
-    """(64 + total, prefix + 64 + total) mask of a row padded to `total` tokens: true where a query may look at a key."""
+    """(64 + total, prefix + 64 + total) mask of a row padded to `total` tokens: true where a query may look."""
     size = IMAGE_TOKENS + total
     mask = np.zeros((size, prefix + size), np.bool_)
     mask[:, :prefix] = True

@@ -21,8 +21,8 @@ CLASSES = 1 + 2 * len(COLOURS)
 """Background, then a cube of each colour, then a plate of each colour."""
 
 FLAGS = ("nearest", "leftmost_loose", "covered", "held")
-"""Of the object under a patch. `leftmost_loose`: the leftmost cube on the table, or the leftmost empty plate. `covered`: a cube
-that is on a plate, or a plate that holds one."""
+"""Of the object under a patch. `leftmost_loose`: the leftmost cube on the table, or the leftmost empty plate. `covered`:
+a cube that is on a plate, or a plate that holds one."""
 
 MEASURES = ("distance", "y")
 """Distance to the arm and sideways position, both scaled to about ±1."""
@@ -123,7 +123,7 @@ class Studio:
             self._clasp(bodies(moment.items)[held.name])
 
     def _hanging(self, item: Item, grip: float) -> NDArray[np.float64]:
-        """Joints (6,) with the gripper above an item, as a pick leaves it, to the centimetre: solving takes long, so poses are kept."""
+        """Joints (6,) with the gripper above an item, to the centimetre: solving takes long, so poses are kept."""
         key = (round(item.x, 2), round(item.y, 2))
         if key not in self._poses:
             x, y = key

@@ -16,9 +16,9 @@ from learning.tasks import KINDS, PICTURE_ONLY, Task, cubes, distance_to_arm, ne
 
 TEXT_KINDS = tuple(kind for kind in KINDS if kind not in PICTURE_ONLY)
 _TEXT_SHARES = {"pick": 0.08, "put": 0.15, "stack": 0.17, "swap": 0.3, "move": 0.12, "restore": 0.18}
-FAILURE = 0.12
-"""Probability that a call of a training transcript fails."""
-MAX_CALLS = 24
+FAILURES = (0.0, 0.1, 0.3)
+"""How often calls fail in a training transcript; one of these each."""
+MAX_CALLS = 20
 _CLEAR_MARGIN_M = 0.008
 """Nearer differences in distance are no lesson: the picture does not settle them."""
 
@@ -59,8 +59,9 @@ def held_out_pair(task: Task) -> bool:
     return (a + b) % len(COLOURS) == 4
 
 
-def walk(task: Task, items: Sequence[Item], rng: np.random.Generator, failure: float = FAILURE) -> Walk:
+def walk(task: Task, items: Sequence[Item], rng: np.random.Generator, failure: float | None = None) -> Walk:
     """Follow the program from `items`, with failures, to its end (or to `MAX_CALLS`)."""
+    failure = FAILURES[rng.integers(len(FAILURES))] if failure is None else failure
     hands, start = Teleport(tuple(items), rng), tuple(items)
     entries: list[Entry] = []
     moments, calls = [hands.moment()], [next_call(task, start, ())]

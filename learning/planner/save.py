@@ -54,7 +54,10 @@ class Asked:
 
 
 def save_cases(path: Path, cases: Sequence[Asked]) -> None:
-    """images uint8 (n, 192, 192, 3), tasks, transcripts (lines joined by newlines), calls: as `python -m export planner` reads."""
+    """Write what `python -m export planner` reads.
+
+    images uint8 (n, 192, 192, 3), tasks, transcripts (lines joined by newlines), calls.
+    """
     rows = [case.situation for case in cases]
     with path.open("wb") as file:
         np.savez_compressed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from learning.planner.save import save_planner
 from learning.planner.tokenizer import specials, train_tokenizer
 from learning.planner.vision import draw_views, scores
 
-SHARES = {"vision": 0.33, "language": 0.42, "together": 0.25}
+SHARES = {"vision": 0.15, "language": 0.4, "together": 0.45}
 RATES = {"vision": 1.0, "language": 1.0, "together": 0.35}
+SCHEDULES = {"vision": {}, "language": {"hold": 0.6, "floor": 0.35}, "together": {"hold": 0.3}}
+"""The language stage ends at the rate that the last stage begins with."""
 SAVE_EVERY_S, SHOW_EVERY = 120.0, 20
 
 Report = dict[str, float]
@@ -115,7 +117,7 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             features = see(self.model, views.images)
             loss = self.heads.loss(features, views.classes, views.flags, views.measures)
-        return loss, scores(self.heads, features, views) if self._shows() else {}
+        return loss, scores(self.heads, features, views)
 
     def _language_loss(self, rng: np.random.Generator) -> tuple[Tensor, Report]:
         batch = self.lessons.batch(rng, self.plan.batch)
@@ -123,16 +125,11 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             with torch.set_grad_enabled(not frozen):
                 features = see(self.model, batch.views.images)
-            loss, report = self.lessons.loss(self.model, features, batch, detailed=self._shows())
+            loss, report = self.lessons.loss(self.model, features, batch)
             if not frozen:
                 views = batch.views
                 loss = loss + 0.3 * self.heads.loss(features, views.classes, views.flags, views.measures)
-        if self._shows():
-            report |= scores(self.heads, features.detach(), batch.views)
-        return loss, report
-
-    def _shows(self) -> bool:
-        return self.at.step % SHOW_EVERY == 0
+        return loss, report | scores(self.heads, features.detach(), batch.views)
 
     def _run_stage(
         self, modules: list[nn.Module], loss_of: Callable[[np.random.Generator], tuple[Tensor, Report]]
@@ -142,19 +139,21 @@ class Trainer:
             optimiser.load(self._optimiser_state)
             self._optimiser_state = None
         self.model.train()
-        saved = time.monotonic()
+        saved, recent = time.monotonic(), list[Report]()
         while (progress := self.plan.progress(self.at)) < 1.0:
             begin = time.monotonic()
             rng = np.random.default_rng([self.plan.seed, STAGES.index(self.at.stage), self.at.step])
             loss, report = loss_of(rng)
             if torch.isfinite(loss):
                 loss.backward()
-                optimiser.step(schedule(progress))
+                optimiser.step(schedule(progress, **SCHEDULES[self.at.stage]))
             else:
                 self.console.print(f"[red]step {self.at.step}: the loss is {float(loss)}; skipped")
-            if self._shows():
-                self._show(progress, float(loss), report)
+            recent.append({"loss": float(loss.detach()), **report})
             self.at.step += 1
+            if self.at.step % SHOW_EVERY == 0:
+                self._show(progress, recent)
+                recent.clear()
             self.at.seconds += time.monotonic() - begin
             if time.monotonic() - saved > SAVE_EVERY_S:
                 self._save(optimiser)
@@ -175,9 +174,9 @@ class Trainer:
             }
             save_planner(self.plan.out, self.model, self.tokenizer, facts)
 
-    def _show(self, progress: float, loss: float, report: Report) -> None:
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in report.items())
-        stage = f"{self.at.stage} {100 * progress:.0f} %"
-        self.console.print(
-            f"[bold]{stage}[/] step {self.at.step} {self.at.seconds:.0f} s  loss {loss:.4f}  {numbers}", highlight=False
-        )
+    def _show(self, progress: float, recent: Sequence[Report]) -> None:
+        names = list(dict.fromkeys(name for report in recent for name in report))
+        means = {name: np.mean([report[name] for report in recent if name in report]) for name in names}
+        numbers = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        where = f"{self.at.stage} {100 * progress:.0f} %"
+        self.console.print(f"[bold]{where}[/] step {self.at.step} {self.at.seconds:.0f} s  {numbers}", highlight=False)

@@ -51,7 +51,7 @@ def draw_views(studio: Studio, rng: np.random.Generator, count: int = BATCH) -> 
 
 @torch.no_grad()
 def scores(heads: PatchHeads, features: Tensor, views: Views) -> dict[str, float]:
-    """How well patches are read: class of object patches, and per flag whether the right object stands out in the image."""
+    """How well patches are read: class of object patches, and per flag whether the right object stands out."""
     logits, flags, measures = heads(features.float())
     there = views.classes > 0
     result = {"class": float((logits.argmax(-1) == views.classes)[there].float().mean())}
