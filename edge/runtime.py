@@ -69,6 +69,7 @@ class Run:
         self._stop_reason = ""
         self._problem: BaseException | None = None
         self._logged = 0
+        self._refusal = ""
         self._asked = False
         self._questions: queue.Queue[tuple[Frame, str, Transcript] | None] = queue.Queue()
         self._answers: queue.Queue[_Planned] = queue.Queue()
@@ -128,6 +129,7 @@ class Run:
             observation = None if executive.needs_plan else self._observe()
             if observation is not None:
                 chunk = executive.act(observation, time.monotonic_ns())
+                self._write_events()
                 if chunk is not None:
                     self._offer(chunk)
             self._write_events()
@@ -155,6 +157,7 @@ class Run:
             executive.refuse_plan(f"{answer.problem.what}: {answer.problem.got}", time.monotonic_ns())
         else:
             executive.give_plan(answer.plan.call, time.monotonic_ns())
+        self._write_events()
 
     def _observe(self) -> Observation | None:
         """Frames and joints of one moment, that of the older frame: a camera's delay is not taken for motion."""
@@ -201,8 +204,9 @@ class Run:
             infer_ms=self._machine.policy.last_ms,
             finished=chunk.finished,
         )
-        if not offer:
+        if offer.reason != self._refusal and not offer:  # the same again is counted, not said again
             self._log.write("warning", text=f"chunk refused: {offer.reason}")
+        self._refusal = offer.reason
 
     def _check_arm(self) -> None:
         snapshot = self._machine.loop.snapshot()
