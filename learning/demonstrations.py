@@ -197,7 +197,9 @@ def generate(out: Path, *, episodes: int, seed: int, workers: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m learning.demonstrations", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("data/tabletop"), help="dataset directory (LeRobotDataset v3.0)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/tabletop"), help="dataset directory (LeRobotDataset v3.0)"
+    )
     parser.add_argument("--episodes", type=int, default=1400, help="tasks to demonstrate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")

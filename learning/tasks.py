@@ -97,11 +97,18 @@ def _steps(task: Task, items: Items) -> list[Call]:
                 _call("place_at", b),
             ]  # fmt: skip
         case "nearest":
-            return [_call("pick", min(cubes(items), key=distance_to_arm).name), _call("place_on", plates(items)[0].name)]
+            return [
+                _call("pick", min(cubes(items), key=distance_to_arm).name),
+                _call("place_on", plates(items)[0].name),
+            ]
         case "all_on_plates":
             # Left to right in the front image, which is increasing y.
-            loose = sorted((c for c in cubes(items) if not any(rests_on(c, p) for p in plates(items))), key=lambda i: i.y)
-            empty = sorted((p for p in plates(items) if not any(rests_on(c, p) for c in cubes(items))), key=lambda i: i.y)
+            loose = sorted(
+                (c for c in cubes(items) if not any(rests_on(c, p) for p in plates(items))), key=lambda i: i.y
+            )
+            empty = sorted(
+                (p for p in plates(items) if not any(rests_on(c, p) for c in cubes(items))), key=lambda i: i.y
+            )
             pairs = zip(loose, empty, strict=False)
             return [call for c, p in pairs for call in (_call("pick", c.name), _call("place_on", p.name))]
     raise ValueError(f"unknown kind {task.kind!r}; one of {', '.join(KINDS)}")

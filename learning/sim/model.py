@@ -71,7 +71,9 @@ def _arm(spec: dict[str, Any]) -> str:
           {shapes[joint["name"]]}"""
         for name, frame in spec["frames"].items():
             if frame["parent"] == joint["name"]:
-                text += f'<site name="{name}" pos="{_vector(frame["offset"])}" quat="{_vector(frame["quat"])}" group="4"/>'
+                text += (
+                    f'<site name="{name}" pos="{_vector(frame["offset"])}" quat="{_vector(frame["quat"])}" group="4"/>'
+                )
     return text + "</body>" * len(joints)
 
 

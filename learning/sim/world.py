@@ -41,7 +41,9 @@ class World:
         self._lower = np.array([j["lower"] for j in joints])
         self._upper = np.array([j["upper"] for j in joints])
         self._tick = 2 * np.pi / table.description()["servo"]["ticks_per_turn"]
-        self._camera_home = {c: (self.model.camera(c).pos.copy(), self.model.camera(c).quat.copy()) for c in table.CAMERAS}
+        self._camera_home = {
+            c: (self.model.camera(c).pos.copy(), self.model.camera(c).quat.copy()) for c in table.CAMERAS
+        }
         self._body: dict[str, str] = {}
         self.scene = Scene(items=())
         self.time_s = 0.0

@@ -1,0 +1,107 @@
+"""The loop that every training here shares: cosine schedule, averaged weights, progress, checkpoints that resume."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+_WARM_UP, _DECAY, _SAVE_EVERY_S = 200, 0.999, 120.0
+
+
+def averaged(module: nn.Module) -> nn.Module:
+    """A copy that follows `module` by exponential averaging."""
+    twin = copy.deepcopy(module).eval()
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return twin
+
+
+@torch.no_grad()
+def follow(twin: nn.Module, module: nn.Module, step: int) -> None:
+    """One averaging step; buffers are copied."""
+    decay = min(_DECAY, (1 + step) / (10 + step))
+    for slow, fast in zip(twin.parameters(), module.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+    for slow, fast in zip(twin.buffers(), module.buffers(), strict=True):
+        slow.copy_(fast)
+
+
+def train(
+    module: nn.Module,
+    loss: Callable[[int], tuple[Tensor, dict[str, float]]],
+    out: Path,
+    *,
+    steps: int,
+    rate: float,
+    name: str,
+    state: Callable[[], dict[str, Any]] = dict,
+    report: Callable[[nn.Module], dict[str, float]] | None = None,
+    report_every: int = 1000,
+) -> nn.Module:
+    """Minimise `loss(step)` over `module`; returns its averaged twin.
+
+    Args:
+        module: What is trained; on entry its weights are the start.
+        loss: The loss of a step and numbers to show. It draws its batch from the step, so that a resumed run repeats nothing.
+        out: Checkpoint file, written every two minutes and resumed from if it is there.
+        steps: How many in all.
+        rate: Peak learning rate.
+        name: Shown in the progress bar and stored.
+        state: Extra entries for the checkpoint.
+        report: Numbers computed from the averaged twin every `report_every` steps.
+    """
+    twin = averaged(module)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=1e-4, betas=(0.9, 0.98), fused=True)
+    first = 0
+    if out.exists():
+        saved = torch.load(out, weights_only=False)
+        if saved["name"] != name:
+            raise ValueError(f"{out} holds {saved['name']!r}, not {name!r}: move it away or choose another --out")
+        module.load_state_dict(saved["module"])
+        twin.load_state_dict(saved["averaged"])
+        optimizer.load_state_dict(saved["optimizer"])
+        first = saved["step"]
+
+    def save(step: int) -> None:
+        entries = {
+            "name": name, "step": step, "steps": steps, "module": module.state_dict(), "averaged": twin.state_dict(),
+            "optimizer": optimizer.state_dict(), **state(),
+        }  # fmt: skip
+        out.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(entries, out.with_suffix(".making"))
+        os.replace(out.with_suffix(".making"), out)
+
+    saved_at, shown = time.monotonic(), {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[numbers]}"), speed_estimate_period=300) as progress:
+        bar = progress.add_task(name, total=steps, completed=first, numbers="")
+        for step in range(first, steps):
+            scale = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * max(scale, 0.01)
+            value, numbers = loss(step)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            follow(twin, module, step)
+            for key, number in numbers.items():
+                shown[key] = number + 0.98 * (shown.get(key, number) - number)
+            progress.update(bar, advance=1, numbers=" ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+            if (step + 1) % report_every == 0 or step + 1 == steps:
+                extra = report(twin) if report else {}
+                numbers_text = " ".join(f"{k} {v:.4g}" for k, v in {**shown, **extra}.items())
+                progress.console.print(f"{name} step {step + 1}: {numbers_text}", soft_wrap=True)
+            if time.monotonic() - saved_at > _SAVE_EVERY_S or step + 1 == steps:
+                save(step + 1)
+                saved_at = time.monotonic()
+    return twin
