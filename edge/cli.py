@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     _machine_options(run)
     run.add_argument("--runs", metavar="DIR", help="where run directories go (default: runs)")
     run.add_argument("--call-seconds", type=float, metavar="S", help="budget of one call (default: 12)")
+    run.add_argument(
+        "--keep-torque", action="store_true", help="leave the servos on at the end: the arm keeps what it holds"
+    )
     run.add_argument("--no-video", action="store_true", help="do not record the front camera")
     run.set_defaults(run=_run)
 
@@ -107,6 +110,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
         "bundle": arguments.bundle,
         "runs": getattr(arguments, "runs", None),
         "budgets.call_s": getattr(arguments, "call_seconds", None),
+        "loop.keep_torque": getattr(arguments, "keep_torque", False) or None,
     }
 
 

@@ -48,12 +48,16 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Loop:
-    """The real-time loop and the servo bus, cycles a second; `priority` of SCHED_FIFO where that right is granted."""
+    """The real-time loop and the servo bus, cycles a second; `priority` of SCHED_FIFO where that right is granted.
+
+    `keep_torque` leaves the servos on after the run: the arm keeps its pose and what it holds.
+    """
 
     rate_hz: float = 1000.0
     bus_hz: float = 250.0
     priority: int = 80
     lock_memory: bool = True
+    keep_torque: bool = False
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path) -> Machine:
             bus_period_ns=round(1e9 / config.loop.bus_hz),
             priority=config.loop.priority,
             lock_memory=config.loop.lock_memory,
+            keep_torque=config.loop.keep_torque,
         )
         memory = _core.SubtaskMemory(str(directory / JOURNAL))
         return Machine(bundle, policy, planner, cameras, arm, loop, driver, memory, stack.pop_all())

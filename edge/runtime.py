@@ -106,7 +106,7 @@ class Run:
         finally:
             self.stop("stopped")
             self._questions.put(None)
-            machine.driver.stop()  # comes to rest first
+            machine.driver.stop()  # comes to rest first, then torque off unless it is to be kept
             for thread in threads:
                 if thread.is_alive():
                     thread.join(self._config.budgets.plan_s + 1.0)

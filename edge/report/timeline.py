@@ -94,6 +94,8 @@ def _draw_chunks(axis: Any, records: Sequence[Record], zero: int) -> None:
         times = [(record["time_ns"] - zero) / 1e9 for record in chunks if record["accepted"] is accepted]
         axis.vlines(times, 0, 1, color=colour, lw=0.7)
     twin = axis.twinx()
-    twin.plot([(r["time_ns"] - zero) / 1e9 for r in chunks], [r["finished"] for r in chunks], color="#2e7d32", lw=1)
+    twin.plot(
+        [(r["time_ns"] - zero) / 1e9 for r in chunks], [r["finished"] for r in chunks], ".", color="#2e7d32", ms=3
+    )
     twin.set_ylim(-0.05, 1.05)
     twin.set_ylabel("finished", fontsize=7, color="#2e7d32")
