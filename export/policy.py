@@ -61,7 +61,8 @@ def export(checkpoint: Path, method: str, out: Path, *, seed: int = 0) -> dict[s
     wanted = ["encoder.pt"] + ([] if method == "stage-one" else [f"student-{method}.pt"])
     for name in wanted:
         if not (checkpoint / name).exists():
-            fix = f"train it: python -m learning.policy {'encoder' if name == 'encoder.pt' else f'student --method {method}'}"
+            what = "encoder" if name == "encoder.pt" else f"student --method {method}"
+            fix = f"train it: python -m learning.policy {what}"
             raise ExportError(
                 f"{checkpoint / name} does not exist", expected="a checkpoint of learning.policy", fix=fix
             )
@@ -147,8 +148,9 @@ def _run(arguments: Namespace) -> int:
 
 
 COMMAND = Command(
-    "Export a student of learning.policy to ONNX (opset 18, static batch 1, normalisation inside the graph) and compare it with "
-    "PyTorch on random inputs.\n\n  python -m export policy --checkpoint checkpoints/policy --method distilled --out build/policy/policy.onnx",
+    "Export a student of learning.policy to ONNX (opset 18, static batch 1, normalisation inside the graph) and\n"
+    "compare it with PyTorch on random inputs.\n\n"
+    "  python -m export policy --checkpoint checkpoints/policy --method distilled --out build/policy/policy.onnx",
     _arguments,
     _run,
 )

@@ -29,8 +29,8 @@ from learning.tasks import Task, next_call, pair_is_held_out, sample
 KIND_SHARE = {"put": 0.34, "stack": 0.26, "swap": 0.20, "restore": 0.12, "move": 0.08}
 
 NOISE_RAD, NOISE_MEMORY = 0.012, 0.85
-"""Disturbance of the executed command (the clean one is recorded): stationary deviation, and its memory from step to step. It
-teaches recovery; more than 0.016 rad costs successes."""
+"""Disturbance of the executed command (the clean one is recorded): stationary deviation, and its memory from step to
+step. It teaches recovery; more than 0.016 rad costs successes."""
 
 STRAY_SHARE = 0.35
 """Share of picks that begin away from the ready pose, gripper open or closed on nothing, as after a missed grasp."""

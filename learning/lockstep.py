@@ -1,8 +1,8 @@
-"""The runtime's lock-step twin: the same executive and the same C++ loop over the simulated table, under a virtual clock.
+"""The runtime's lock-step twin: the same executive and the same C++ loop over the simulated table, on a virtual clock.
 
-One thread, no sleeping: a second of the robot's life costs a few hundredths. What the real-time runtime does in threads happens here at
-the same rates: the loop steps at 1 kHz, the arm gets its goals at 250 Hz, the policy runs every few targets, and what it computes
-arrives `delay_ns` later than the picture it came from.
+One thread, no sleeping: a second of the robot's life costs a few hundredths. What the real-time runtime does in threads
+happens here at the same rates: the loop steps at 1 kHz, the arm gets its goals at 250 Hz, the policy runs every few
+targets, and what it computes arrives `delay_ns` later than the picture it came from.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _LOOP_STEPS = 4
 _SETTLE_NS = 400_000_000
 
 Plan = Callable[[NDArray[np.uint8], Task, Items, Transcript], Call]
-"""Chooses the next call from the front image (192, 192, 3), the task, where things were at the start, and the transcript. A learned
-planner ignores where things were; the oracle ignores the image."""
+"""Chooses the next call from the front image (192, 192, 3), the task, where things were at the start, and the transcript.
+A learned planner ignores where things were; the oracle ignores the image."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class LockStep:
 
 
 def run_flat(rig: Rig, scene: Scene, task: Task, act: Callable[[Observation], Chunk], limit_s: float) -> Result:
-    """A policy without calls: it runs until the simulator, asked about twice a second, is content, or the time is up."""
+    """A policy without calls: it runs until the simulator, asked twice a second, is content, or time is up."""
     rig.begin(scene)
     history = [rig.world.items()]
     while rig.now_ns < limit_s * 1e9:

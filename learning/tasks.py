@@ -120,8 +120,8 @@ def next_call(task: Task, items: Items, transcript: Transcript) -> Call:
     Args:
         task: What was asked for.
         items: Where things were when the task began.
-        transcript: What was called since, and how it ended. A missed grasp or a timeout is tried again; an object lost on the
-            way is picked up again.
+        transcript: What was called since, and how it ended. A missed grasp or a timeout is tried again; an object lost
+            on the way is picked up again.
     """
     steps, at = _steps(task, items), 0
     for call, outcome in transcript:

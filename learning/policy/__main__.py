@@ -2,7 +2,7 @@
 
     python -m learning.policy encoder                       stage one: what the robot sees
     python -m learning.policy teacher                       a diffusion policy on what the encoder sees
-    python -m learning.policy student --method distilled    the head that runs on the robot; mip and regression are baselines
+    python -m learning.policy student --method distilled    the head that runs on the robot, or a baseline
     python -m learning.policy flat                          the baseline without calls: task text straight to actions
 
 Each resumes from its checkpoint and prints what it measured. Same data, same seed, same weights.
@@ -51,7 +51,7 @@ def train_stage_one(args: argparse.Namespace) -> None:
 
 def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
     """Teacher or student: a fresh head on the bank of features."""
-    model, bank = bank_of(args)
+    _, bank = bank_of(args)
     teacher = None
     if method == "distilled":
         teacher, _ = load_head(args.out / "teacher.pt")

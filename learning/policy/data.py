@@ -23,7 +23,10 @@ TEXT_LENGTH = 24
 
 @dataclass(frozen=True)
 class Batch:
-    """B steps. Images (B, 96, 96, 3) uint8; chunk (B, HORIZON, 6) joint targets; see `learning.demonstrations` for aim and pixel."""
+    """B steps: images (B, 96, 96, 3) uint8, chunk (B, HORIZON, 6) joint targets.
+
+    `aim` and `pixel` are the auxiliary labels of `learning.demonstrations`.
+    """
 
     front: Tensor
     wrist: Tensor
@@ -81,7 +84,7 @@ class Demonstrations:
         self.std = cache.action[:].std(axis=0) + 1e-3
 
     def words(self, rows: NDArray[np.int64], rng: np.random.Generator | None) -> NDArray[np.int64]:
-        """The condition of some steps: call tokens with the hint dropped at random (always, without `rng`), or task words."""
+        """The condition of some steps: call tokens, the hint dropped at random (always without `rng`), or task words."""
         if self.flat:
             return np.asarray(self._texts[self.cache.task[rows]])
         tokens = self._tokens[self.cache.call[rows]].copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ def sample(net: Callable[[Tensor, Tensor, Tensor], Tensor], features: Tensor, no
     """DDIM with η = 0: a deterministic map from noise (B, CHUNK) to a chunk in `steps` evaluations."""
     x = noise
     levels = torch.linspace(1.0, 0.0, steps + 1)
-    for now, following in zip(levels[:-1], levels[1:], strict=True):
+    for now, following in pairwise(levels):
         t, s = now.expand(len(x)), following.expand(len(x))
         clean = clean_estimate(net, features, x, t)
         left_t, left_s = alpha_bar(t)[:, None], alpha_bar(s)[:, None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 GRID = 24
 """Cells a side of the feature maps and of the target's heat map."""
@@ -70,7 +70,7 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
-        return x + F.relu(self.norm(self.conv(x)) * (1 + scale) + shift)
+        return x + functional.relu(self.norm(self.conv(x)) * (1 + scale) + shift)
 
 
 class Eye(nn.Module):

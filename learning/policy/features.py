@@ -19,7 +19,10 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Bank:
-    """Features (V, N, FEATURES) of N training steps seen V times — exposure and hints vary —, and their chunks (N, CHUNK), normalised."""
+    """Features (V, N, FEATURES) of N training steps, and their normalised chunks (N, CHUNK).
+
+    Every step was seen V times: exposure and hints vary.
+    """
 
     features: NDArray[np.float16]
     chunk: NDArray[np.float32]

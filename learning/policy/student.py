@@ -41,7 +41,7 @@ def load_head(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def load_student(directory: Path, method: str) -> tuple[Student, dict[str, Any]]:
-    """The student of a training directory, and where its parts come from. `stage-one` is the encoder's own regression head."""
+    """The student of a training directory, and what made it. `stage-one` is the encoder's own regression head."""
     seen, origin = vision.load(directory / "encoder.pt")
     trained = {"encoder": {"step": origin["step"], "steps": origin["steps"], "seed": origin["seed"]}}
     if method == "stage-one":

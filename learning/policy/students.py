@@ -1,6 +1,6 @@
 """What runs on the robot: heads of one or two evaluations, and how each is trained.
 
-`distilled`  maps noise straight to the teacher's DDIM sample of that noise (knowledge distillation, Luhman & Luhman 2021).
+`distilled`  maps noise straight to the teacher's DDIM sample of that noise (Luhman & Luhman 2021).
 `mip`        two evaluations learned from data alone (minimal iterative policy, arXiv 2512.01809).
 `regression` one evaluation, the mean of the data: the baseline that belongs in every table.
 """

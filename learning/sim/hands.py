@@ -1,7 +1,7 @@
 """The oracle's hands: what each subtask of the API does, scripted from the simulator's ground truth.
 
-Every method yields joint targets (6,), one a control period, and leaves in `aim` what it is after and in `finished` whether
-the subtask is over. A pick ends with the object lifted, a place ends at the ready pose.
+Every method yields joint targets (6,), one a control period, and leaves in `aim` what it is after and in `finished`
+whether the subtask is over. A pick ends with the object lifted, a place ends at the ready pose.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ OPEN, CLOSED = float(READY[5]), 0.12
 
 GRASP_Z_M, TRAVEL_Z_M = 0.016, 0.080
 GRASP_REACH_M = 0.0055
-"""The cube starts 9 mm clear of the fixed pad, so that neither finger lands on it: its centre is this far beyond the pinch point."""
+"""The cube starts 9 mm clear of the fixed pad, so that neither finger lands on it: its centre is this far beyond the
+pinch point."""
 HELD_REACH_M = -0.0035
 """Once held, the cube touches the fixed pad: its centre is this side of the pinch point."""
 DROP_M = 0.003

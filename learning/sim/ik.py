@@ -14,7 +14,7 @@ _POSITION_M, _YAW_RAD = 5e-4, 0.02
 
 
 class InverseKinematics:
-    """Five arm joints from a point between the pads, a heading of the gripper's opening, and how upright the approach must be."""
+    """Five arm joints from a point between the pads, the heading of the opening, and how upright to approach."""
 
     def __init__(self) -> None:
         self._model = mujoco.MjModel.from_xml_string(table.mjcf())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 CUBES, PLATES = 4, 3
@@ -42,12 +43,13 @@ def _link(start: Any, end: Any, radius: float) -> str:
 
 def _links(joints: list[dict[str, Any]]) -> dict[str, str]:
     """Primitive shapes of each body, keyed by joint name. Every link runs to the next joint."""
-    shapes = {a["name"]: _link((0, 0, 0), b["offset"], 0.016) for a, b in zip(joints, joints[1:], strict=False)}
+    shapes = {a["name"]: _link((0, 0, 0), b["offset"], 0.016) for a, b in pairwise(joints)}
     low = -0.106
     shapes["wrist_roll"] = f"""
       <geom class="link" type="box" pos="0.008 0.004 -0.018" size="0.022 0.02 0.02"/>
       <geom class="finger" type="box" pos="{PAD_FACE_M - 0.006} 0 -0.065" size="0.004 0.009 0.03"/>
-      <geom name="fixed_pad" class="pad" type="box" pos="{PAD_FACE_M - 0.004} 0 {low + 0.014}" size="0.004 0.009 0.014"/>
+      <geom name="fixed_pad" class="pad" type="box" pos="{PAD_FACE_M - 0.004} 0 {low + 0.014}"
+        size="0.004 0.009 0.014"/>
       <camera name="wrist" mode="fixed" pos="0.018 -0.080 -0.005" xyaxes="1 0 0 0 0.78 0.626" fovy="66"/>"""
     # The jaw is drawn where it stands with the pads parallel, then turned back into its own frame.
     shapes["gripper"] = f"""
@@ -101,24 +103,28 @@ def mjcf() -> str:
     return f"""<mujoco>
   <compiler angle="radian" autolimits="true"/>
   <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="10"/>
-  <visual><quality shadowsize="0" offsamples="0" numslices="16" numstacks="8" numquads="4"/><map znear="0.01" zfar="10"/>
+  <visual>
+    <quality shadowsize="0" offsamples="0" numslices="16" numstacks="8" numquads="4"/>
+    <map znear="0.01" zfar="10"/>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.25 0.25 0.25" specular="0 0 0"/></visual>
   <default>
     <default class="link"><geom rgba="0.93 0.9 0.83 1" contype="1" conaffinity="2" mass="0"/></default>
     <default class="finger"><geom rgba="0.25 0.25 0.27 1" contype="1" conaffinity="2" mass="0"/></default>
     <default class="pad"><geom rgba="0.1 0.1 0.1 1" contype="1" conaffinity="6" friction="1.2 0.01 0.001" mass="0"
       condim="4"/></default>
-    <default class="moving_pad"><geom rgba="0.1 0.1 0.1 1" contype="4" conaffinity="2" friction="1.2 0.01 0.001" mass="0"
-      condim="4"/></default>
+    <default class="moving_pad"><geom rgba="0.1 0.1 0.1 1" contype="4" conaffinity="2" friction="1.2 0.01 0.001"
+      mass="0" condim="4"/></default>
     <default class="object"><geom contype="2" conaffinity="3" friction="0.9 0.01 0.001" condim="4"/></default>
   </default>
   <asset>
-    <texture name="table" type="2d" builtin="checker" rgb1="0.80 0.79 0.77" rgb2="0.74 0.73 0.71" width="200" height="200"/>
+    <texture name="table" type="2d" builtin="checker" rgb1="0.80 0.79 0.77" rgb2="0.74 0.73 0.71"
+      width="200" height="200"/>
     <material name="table" texture="table" texrepeat="20 20" texuniform="true"/>
   </asset>
   <worldbody>
     <light name="sun" pos="0.3 0.2 1.2" dir="0 0 -1" directional="true" diffuse="0.5 0.5 0.5" specular="0.1 0.1 0.1"/>
-    <geom name="table" type="plane" size="1.5 1.5 0.1" material="table" contype="2" conaffinity="3" friction="0.9 0.01 0.001"/>
+    <geom name="table" type="plane" size="1.5 1.5 0.1" material="table" contype="2" conaffinity="3"
+      friction="0.9 0.01 0.001"/>
     <geom class="link" type="box" pos="0.02 0 0.03" size="0.04 0.035 0.03" rgba="0.25 0.25 0.27 1"/>
     <camera name="front" mode="fixed" pos="0.56 0 0.50" xyaxes="0 1 0 -0.789 0 0.615" fovy="42"/>
     {_arm(spec)}

@@ -13,8 +13,7 @@ from learning.sim.scene import Item, Scene
 IMAGE_SIZE = 192
 CONTROL_PERIOD_S = 0.05
 READY = np.array([0.0, -1.2, 0.6, 1.5, 0.0, 0.46])
-"""Where every place ends and every task begins: held high, gripper open, the table in full view. Joint order and units of
-`edge.types.JOINTS`."""
+"""Where every place ends and every task begins: held high, gripper open, the table in full view."""
 
 RGB = {
     "red": (0.80, 0.10, 0.10),
