@@ -20,7 +20,7 @@ from learning.planner.vision import Views
 from learning.sim.scene import Scene, sample_names, sample_scene
 
 BATCH = 8
-MAX_TOKENS = 352
+MAX_TOKENS = 320
 """Of text behind one picture."""
 _QUESTIONS = 2
 

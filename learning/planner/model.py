@@ -22,8 +22,8 @@ class Size:
     eye_width: int = 192
     eye_layers: int = 4
     width: int = 256
-    inner: int = 704
-    layers: int = 5
+    inner: int = 768
+    layers: int = 4
 
 
 def build(size: Size, vocabulary: int, image_token: int, end_token: int) -> Idefics3ForConditionalGeneration:

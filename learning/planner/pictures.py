@@ -21,8 +21,8 @@ CLASSES = 1 + 2 * len(COLOURS)
 """Background, then a cube of each colour, then a plate of each colour."""
 
 FLAGS = ("nearest", "leftmost_loose", "covered", "held")
-"""Of the object under a patch. `leftmost_loose`: the leftmost cube on the table, or the leftmost empty plate. `covered`:
-a cube that is on a plate, or a plate that holds one."""
+"""Of the object under a patch. `leftmost_loose`: the leftmost cube on the table, or leftmost empty plate. `covered`: a
+cube on a plate, or a plate that holds one."""
 
 MEASURES = ("distance", "y")
 """Distance to the arm and sideways position, both scaled to about ±1."""
