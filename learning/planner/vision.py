@@ -54,7 +54,7 @@ def scores(heads: PatchHeads, features: Tensor, views: Views) -> dict[str, float
     """How well patches are read: class of object patches, and per flag whether the right object stands out."""
     logits, flags, measures = heads(features.float())
     there = views.classes > 0
-    result = {"class": float((logits.argmax(-1) == views.classes)[there].float().mean())}
+    result = {"sees_class": float((logits.argmax(-1) == views.classes)[there].float().mean())}
     cube = there & (views.classes <= CLASSES // 2)
     for name, group in (("nearest", cube), ("leftmost_loose", cube), ("leftmost_loose", there & ~cube)):
         column = FLAGS.index(name)
@@ -62,6 +62,6 @@ def scores(heads: PatchHeads, features: Tensor, views: Views) -> dict[str, float
         best = flags[..., column].masked_fill(~group, -1e9).argmax(-1)
         hits = views.flags[torch.arange(len(best)), best, column][asked.any(-1)]
         if len(hits):
-            result[name + ("" if group is cube else "_plate")] = float(hits.mean())
-    result["measure"] = float((measures - views.measures)[there].abs().mean())
+            result[f"sees_{name}" + ("" if group is cube else "_plate")] = float(hits.mean())
+    result["off"] = float((measures - views.measures)[there].abs().mean())
     return result
