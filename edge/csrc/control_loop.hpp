@@ -139,7 +139,7 @@ private:
 
     // Owned by the stepping side.
     Published out_{};
-    Trajectory trajectory_;
+    Trajectory trajectory_{arm_.limits()};
     std::uint64_t epoch_ = 0;
     bool start_pending_ = false;
     bool clear_pending_ = false;

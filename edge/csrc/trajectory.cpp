@@ -1,6 +1,7 @@
 #include "trajectory.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace edgearm {
 
@@ -50,9 +51,30 @@ bool Trajectory::rejoin(const Motion& from, std::int64_t now, std::int64_t blend
     joined_ns_ = now;
     // At least a nanosecond ahead: the joining segment must have a length.
     const std::int64_t ahead = std::max<std::int64_t>(blend_ns, 1);
-    first_ = std::min<std::size_t>(chunk_.first_ahead(now + ahead), chunk_.horizon - 1);
+    const std::size_t nearest = std::min<std::size_t>(chunk_.first_ahead(now + ahead), chunk_.horizon - 1);
+    for (std::size_t joint = 0; joint < kJoints; ++joint) {
+        std::size_t knot = nearest;
+        while (knot < chunk_.horizon && !reachable(knot, joint)) {
+            ++knot;
+        }
+        // Targets that are too fast for the joint altogether are left to the limiter.
+        first_[joint] = knot < chunk_.horizon ? knot : nearest;
+    }
     active_ = true;
     return true;
+}
+
+bool Trajectory::reachable(std::size_t knot, std::size_t joint) const {
+    const double length = static_cast<double>(chunk_.due(knot) - joined_ns_) * kNano;
+    const double mean = (chunk_.joints[knot][joint] - from_.position[joint]) / length;
+    const double v0 = from_.velocity[joint];
+    const double v1 = tangent(knot, joint);
+    // The acceleration of a cubic is linear, so greatest at an end; its velocity is greatest about half-way.
+    const double start = std::abs(6 * mean - 4 * v0 - 2 * v1) / length;
+    const double end = std::abs(6 * mean - 2 * v0 - 4 * v1) / length;
+    const double middle = std::abs(1.5 * mean - 0.25 * (v0 + v1));
+    const limiter_limits& limits = limits_[joint];
+    return std::max(start, end) <= limits.max_acceleration && std::max(middle, std::abs(v1)) <= limits.max_velocity;
 }
 
 double Trajectory::tangent(std::size_t knot, std::size_t joint) const {
@@ -80,12 +102,13 @@ Motion Trajectory::at(std::int64_t now) const {
         motion.position = chunk_.joints[chunk_.horizon - 1];
         return motion;
     }
-    const std::size_t next = std::max(first_, chunk_.first_ahead(now));
-    const bool joining = next == first_;
-    const std::int64_t since = joining ? joined_ns_ : chunk_.due(next - 1);
-    const double length = static_cast<double>(chunk_.due(next) - since) * kNano;
-    const double u = static_cast<double>(now - since) * kNano / length;
+    const std::size_t ahead = chunk_.first_ahead(now);
     for (std::size_t joint = 0; joint < kJoints; ++joint) {
+        const std::size_t next = std::max(first_[joint], ahead);
+        const bool joining = next == first_[joint];
+        const std::int64_t since = joining ? joined_ns_ : chunk_.due(next - 1);
+        const double length = static_cast<double>(chunk_.due(next) - since) * kNano;
+        const double u = static_cast<double>(now - since) * kNano / length;
         const Knot a = joining ? Knot{from_.position[joint], from_.velocity[joint]}
                                : Knot{chunk_.joints[next - 1][joint], tangent(next - 1, joint)};
         const Knot b{chunk_.joints[next][joint], tangent(next, joint)};

@@ -1,11 +1,13 @@
 // A chunk of joint targets as a smooth motion that joins whatever the arm is doing.
 //
 //   commanded ●╌╌╌╌join╌╌╌╌╮
-//              │  x     x   ●─────●─────●─────●        x knots already past, or nearer than `blend`
-//            now            first knot at least `blend` ahead                ● knots followed
+//              │  x     x   ●─────●─────●─────●        x knots past, too near, or out of reach within the limits
+//            now            first knot that is followed                    ● knots followed
 //
-// Between knots: cubic Hermite with the tangents of Fritsch and Butland (SIAM J. Sci. Stat. Comput. 5, 1984), which
-// pass through every knot with continuous velocity and never overshoot between two of them.
+// Each joint joins by itself, at the first knot that is at least `blend` ahead and that it can reach within its velocity
+// and acceleration limits: a gripper that has to close far does not keep the arm from its path. Between knots: cubic
+// Hermite with the tangents of Fritsch and Butland (SIAM J. Sci. Stat. Comput. 5, 1984), which pass through every knot
+// with continuous velocity and never overshoot between two of them.
 #pragma once
 
 #include <array>
@@ -40,6 +42,10 @@ struct Motion {
 
 class Trajectory {
 public:
+    using Limits = std::array<limiter_limits, kJoints>;
+
+    explicit Trajectory(const Limits& limits) : limits_(limits) {}
+
     // Starts following `chunk` from `from` at `now`. False, and nothing changes, when all its knots are past.
     bool join(const Chunk& chunk, const Motion& from, std::int64_t now, std::int64_t blend_ns);
     // Joins the chunk followed before again, after the motion was interrupted.
@@ -54,11 +60,13 @@ public:
 
 private:
     double tangent(std::size_t knot, std::size_t joint) const;
+    bool reachable(std::size_t knot, std::size_t joint) const;
 
+    const Limits limits_;
     Chunk chunk_{};
     Motion from_{};
     std::int64_t joined_ns_ = 0;
-    std::size_t first_ = 0;  // the knot the joining segment leads to
+    std::array<std::size_t, kJoints> first_{};  // the knot each joint's joining segment leads to
     bool active_ = false;
 };
 
