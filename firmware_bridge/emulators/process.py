@@ -33,6 +33,8 @@ class BusProcess:
         OSError: The process did not come up; its messages are on standard error.
     """
 
+    what = "servo bus"
+
     def __init__(
         self,
         ids: Sequence[int] = SO101_IDS,
@@ -68,6 +70,11 @@ class BusProcess:
         if link is not None:
             link.unlink(missing_ok=True)
             link.symlink_to(self.port)
+
+    @property
+    def running(self) -> bool:
+        """False once the process has died."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """Ends the process; the port disappears, as an unplugged adapter does."""

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-# 4:2:0 halves the colour resolution, which a 13-pixel cube notices: saturated pixels lose 14 dB against 4:4:4 at the
+# 4:2:0 halves the colour resolution, which a 13-pixel cube notices: saturated pixels lose 15 dB against 4:4:4 at the
 # same quality. `ultrafast` has the best picture of the fast presets and is the cheapest to decode; it only costs bytes.
 CODEC, PIXEL_FORMAT, PRESET, CRF = "libx264", "yuv444p", "ultrafast", 18
 GOP = 10

@@ -7,11 +7,14 @@ prints its HTTP port. `http://127.0.0.1:<port>/front` and `/wrist` are the strea
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
@@ -24,6 +27,8 @@ from learning.sim.world import World
 
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 """Full colour resolution: an object is a dozen pixels wide."""
+_SEND_BYTES = 1 << 16
+"""A few pictures: what waits for a slow client is old when it arrives."""
 
 
 class Stream:
@@ -32,7 +37,23 @@ class Stream:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._jpeg, self._number = b"", 0
-        self.watchers = 0
+        self._watchers = 0
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody looks."""
+        return self._watchers > 0
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Counts the caller as somebody who looks."""
+        with self._condition:
+            self._watchers += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._watchers -= 1
 
     def publish(self, jpeg: bytes) -> None:
         """Makes a picture the newest."""
@@ -74,17 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        stream.watchers += 1
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         number = 0
-        try:
+        with stream.watching(), contextlib.suppress(OSError):  # until the client has gone
             while True:
                 jpeg, number = stream.after(number)
                 head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
                 self.wfile.write(head + jpeg + b"\r\n")
-        except OSError:
-            pass  # the client has gone
-        finally:
-            stream.watchers -= 1
 
 
 def render_forever(spec: DeviceSpec, pose: SharedPose, server: CameraServer, world: World) -> None:
@@ -93,7 +110,7 @@ def render_forever(spec: DeviceSpec, pose: SharedPose, server: CameraServer, wor
     due = time.monotonic()
     while True:
         for camera in CAMERAS:
-            if server.streams[camera].watchers:
+            if server.streams[camera].watched:
                 world.data.qpos[:] = pose.read()
                 mujoco.mj_kinematics(world.model, world.data)
                 mujoco.mj_comPos(world.model, world.data)

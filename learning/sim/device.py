@@ -8,8 +8,7 @@ import sys
 from types import TracebackType
 from typing import Any, cast
 
-from learning.sim.serve import environment
-from learning.sim.spec import DeviceSpec
+from learning.sim.spec import DeviceSpec, child_environment
 
 __all__ = ["DeviceSpec", "SimDevice"]
 
@@ -36,7 +35,7 @@ class SimDevice:
             [sys.executable, "-m", "learning.sim", "serve", "--spec", "-"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(),
+            env=child_environment(),
             text=True,
         )
         try:
@@ -48,7 +47,7 @@ class SimDevice:
         self.cameras: dict[str, str] = ready["cameras"]
 
     def state(self) -> dict[str, Any]:
-        """Where everything really is: `items`, `held`, `pinch`, `joints`, `time_s`; `slipped_s` is time lost to load."""
+        """Where everything really is: `items`, `held`, `pinch`, `joints`, `time_s`; `slipped_s` is time lost."""
         return self._ask("state")
 
     def judge(self) -> bool:

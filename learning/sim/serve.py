@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +26,7 @@ from learning.sim.model import CAMERAS, TIMESTEP_S
 from learning.sim.plant import Plant, to_ticks
 from learning.sim.scene import Item
 from learning.sim.shared_pose import SharedPose
-from learning.sim.spec import DeviceSpec
+from learning.sim.spec import DeviceSpec, child_environment
 from learning.sim.world import World
 from learning.tasks import judge
 
@@ -45,6 +44,8 @@ class CameraProcess:
         urls: MJPEG address of each camera.
     """
 
+    what = "cameras"
+
     def __init__(self, spec: DeviceSpec, pose: SharedPose) -> None:
         command = [sys.executable, "-m", "learning.sim.camera_server", str(pose.descriptor)]
         self._process = subprocess.Popen(
@@ -52,7 +53,7 @@ class CameraProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(pose.descriptor,),
-            env=environment(),
+            env=child_environment(),
             text=True,
         )
         assert self._process.stdin is not None
@@ -135,15 +136,21 @@ def serve(spec: DeviceSpec) -> None:
         print(json.dumps(ready), flush=True)
         with contextlib.suppress(OSError):  # without the right, physics is late under load and then lets time slip
             os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_PRIORITY))
-        run(Plant(world, bus.block), world, pose, Witness(world, spec), cameras)
+        run(Plant(world, bus.block), world, pose, Witness(world, spec), (bus, cameras))
 
 
-def run(plant: Plant, world: World, pose: SharedPose, witness: Witness, cameras: CameraProcess) -> None:
-    """Physics against the real clock, and answers to the judge's questions between steps."""
+def run(
+    plant: Plant, world: World, pose: SharedPose, witness: Witness, parts: tuple[BusProcess, CameraProcess]
+) -> None:
+    """Physics against the real clock, and answers to the judge's questions between steps.
+
+    Raises:
+        SystemExit: The servo bus or the cameras have died.
+    """
     requests = _lines()
     slipped_s, steps = 0.0, 0
     due = time.monotonic()
-    while cameras.running:
+    while all(part.running for part in parts):
         plant.step()
         pose.write(world.data.qpos)
         steps += 1
@@ -160,13 +167,7 @@ def run(plant: Plant, world: World, pose: SharedPose, witness: Witness, cameras:
             slipped_s += late
             due += late
         time.sleep(max(0.0, -late))
-    raise SystemExit("the cameras have died")
-
-
-def environment() -> dict[str, str]:
-    """Of a child process: finds this project from any working directory."""
-    root = str(Path(__file__).resolve().parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    raise SystemExit(f"the {' and the '.join(part.what for part in parts if not part.running)} died: see above")
 
 
 def _lines() -> queue.SimpleQueue[str]:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from learning.sim.scene import Item, Scene
 from learning.tasks import Task
+
+
+def child_environment() -> dict[str, str]:
+    """Environment of a child process that finds this project from any working directory."""
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
 @dataclass(frozen=True)
