@@ -34,7 +34,7 @@ _LOOP_STEPS = 4
 _SETTLE_NS = 400_000_000
 
 Plan = Callable[[NDArray[np.uint8], Task, Items, Transcript], Call]
-"""Chooses the next call from the front image (192, 192, 3), the task, where things were at the start, and the transcript.
+"""Chooses the next call from the front image (192, 192, 3), the task, where things were at the start, and transcript.
 A learned planner ignores where things were; the oracle ignores the image."""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from edge.api import Call, Outcome
 from learning.phrasings import phrase
 from learning.sim.model import CUBE_HALF_M
-from learning.sim.scene import COLOURS, PAN_AXIS_X_M, Item, Scene, sample_names, sample_scene
+from learning.sim.scene import COLOURS, PAN_AXIS_X_M, Item, Scene, free_spot, sample_names, sample_scene
 
 KINDS = ("pick", "put", "stack", "swap", "move", "restore", "nearest", "all_on_plates")
 PICTURE_ONLY = ("nearest", "all_on_plates")
@@ -186,7 +186,7 @@ def sample(kind: str, rng: np.random.Generator, *, held_out: bool = False) -> tu
     (low_c, high_c), (low_p, high_p) = _COUNTS[kind]
     names = sample_names(rng, int(rng.integers(low_c, high_c + 1)), int(rng.integers(low_p, high_p + 1)))
     scene = sample_scene(rng, names)
-    while kind == "nearest" and not _one_is_nearest(scene):
+    while not _is_clear_cut(kind, scene, names[0]):
         scene = sample_scene(rng, names)
     cube = [n for n in names if n.endswith("cube")]
     plate = [n for n in names if n.endswith("plate")]
@@ -197,7 +197,13 @@ def sample(kind: str, rng: np.random.Generator, *, held_out: bool = False) -> tu
     return scene, Task(kind, objects, phrase(kind, objects, rng, held_out=held_out))
 
 
-def _one_is_nearest(scene: Scene) -> bool:
-    """Whether the nearest cube is nearest by a margin a person would see."""
-    near = sorted(distance_to_arm(item) for item in cubes(scene.items))
-    return near[1] - near[0] > 0.015
+def _is_clear_cut(kind: str, scene: Scene, moved: str) -> bool:
+    """Whether a person would see at once what is asked: which cube is nearest, or that aside is elsewhere."""
+    if kind == "nearest":
+        near = sorted(distance_to_arm(item) for item in cubes(scene.items))
+        return near[1] - near[0] > 0.015
+    if kind == "move":
+        cube = scene.item(moved)
+        x, y = free_spot([item for item in scene.items if item.name != moved])
+        return bool(np.hypot(cube.x - x, cube.y - y) > 0.08)
+    return True

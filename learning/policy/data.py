@@ -84,7 +84,7 @@ class Demonstrations:
         self.std = cache.action[:].std(axis=0) + 1e-3
 
     def words(self, rows: NDArray[np.int64], rng: np.random.Generator | None) -> NDArray[np.int64]:
-        """The condition of some steps: call tokens, the hint dropped at random (always without `rng`), or task words."""
+        """The condition of some steps: call tokens, hints dropped at random (always without `rng`), or task words."""
         if self.flat:
             return np.asarray(self._texts[self.cache.task[rows]])
         tokens = self._tokens[self.cache.call[rows]].copy()

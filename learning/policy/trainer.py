@@ -51,7 +51,7 @@ def train(
 
     Args:
         module: What is trained; on entry its weights are the start.
-        loss: The loss of a step and numbers to show. It draws its batch from the step, so that resuming repeats nothing.
+        loss: The loss of a step and numbers to show. It draws its batch from the step, so resuming repeats nothing.
         out: Checkpoint file, written every two minutes and resumed from if it is there.
         steps: How many in all.
         rate: Peak learning rate.

@@ -63,7 +63,7 @@ def build(data: Demonstrations) -> Regression:
 
 
 def heat_loss(logits: Tensor, pixel: Tensor) -> Tensor:
-    """Cross entropy of (B, GRID²) logits with a small Gaussian at the target's (B, 2) pixel; out of view weighs nothing."""
+    """Cross entropy: (B, GRID²) logits and a small Gaussian at the target's (B, 2) pixel; 0 where out of view."""
     inside = ((pixel > 0) & (pixel < 1)).all(dim=1).float()
     centre = (torch.arange(GRID, dtype=pixel.dtype) + 0.5) / GRID
     near = torch.exp(-0.5 * ((pixel[:, :, None] - centre) * GRID / _HEAT_SPREAD_CELLS) ** 2)

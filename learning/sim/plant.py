@@ -35,6 +35,7 @@ class Plant:
         self._tick_rad = 2 * np.pi / spec["servo"]["ticks_per_turn"]
         self._gain, self._torque = spec["servo"]["position_gain"], spec["servo"]["torque_limit"]
         self._setpoint = world.data.ctrl.copy()
+        self._strength: tuple[bytes, bytes] | None = None
         self.measure()
 
     def step(self) -> None:
@@ -46,18 +47,26 @@ class Plant:
         here = world.data.qpos[self._qpos]
         self._setpoint = np.where(driven, self._setpoint + np.clip(goal - self._setpoint, -reach, reach), here)
         world.data.ctrl[:] = self._setpoint
-        world.model.actuator_gainprm[:, 0] = self._gain * driven
-        world.model.actuator_biasprm[:, 1] = -self._gain * driven
-        limit = self._torque * block.torque_limit / 1000
-        world.model.actuator_forcerange[:] = np.stack([-limit, limit], 1)
+        self._set_strength(driven, block.torque_limit)
         mujoco.mj_step(world.model, world.data)
         world.time_s += table.TIMESTEP_S
         self.measure()
 
+    def _set_strength(self, driven: NDArray[np.bool_], torque_limit: NDArray[np.int32]) -> None:
+        strength = (driven.tobytes(), torque_limit.tobytes())
+        if strength == self._strength:  # nearly always
+            return
+        self._strength = strength
+        model = self._world.model
+        model.actuator_gainprm[:, 0] = self._gain * driven
+        model.actuator_biasprm[:, 1] = -self._gain * driven
+        model.actuator_forcerange[:, 1] = self._torque * torque_limit / 1000
+        model.actuator_forcerange[:, 0] = -model.actuator_forcerange[:, 1]
+
     def measure(self) -> None:
         """Writes what the servos would measure now."""
         block, data = self._block, self._world.data
-        block.position[:] = to_ticks(data.qpos[self._qpos])
+        block.position[:] = np.rint(CENTRE_TICKS + data.qpos[self._qpos] / self._tick_rad)
         block.velocity[:] = np.rint(data.qvel[self._dof] / self._tick_rad)
         block.load[:] = np.rint(data.actuator_force / self._torque * 1000)
         block.moving[:] = block.driven & (np.abs(block.goal - block.position) > 3)
