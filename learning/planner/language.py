@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
+from learning.planner.alignment import Alignment
 from learning.planner.model import IMAGE_TOKENS, image_embeddings, packed_hidden
 from learning.planner.moments import Moment, shuffled
 from learning.planner.packing import GROUPS, Packer, Row, visible
@@ -23,6 +24,8 @@ BATCH = 8
 MAX_TOKENS = 320
 """Of text behind one picture."""
 _QUESTIONS = 2
+ALIGNMENT = 0.3
+"""Weight of `Alignment.loss`."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Lessons:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, studio: Studio) -> None:
-        self.packer, self.studio = Packer(tokenizer), studio
+        self.packer, self.studio, self.alignment = Packer(tokenizer), studio, Alignment(tokenizer)
         self.prefix = torch.from_numpy(self.packer.prefix)
 
     def draw(self, rng: np.random.Generator) -> tuple[Scene, Moment, list[Tree]]:
@@ -138,14 +141,15 @@ class Lessons:
             features: Patch features of the batch's images, from `see`.
             batch: The lessons.
         """
-        text = batch.text
-        hidden = packed_hidden(
-            model, self.prefix, image_embeddings(model, features), text.ids, text.positions, text.mask
-        )
+        text, images = batch.text, image_embeddings(model, features)
+        hidden = packed_hidden(model, self.prefix, images, text.ids, text.positions, text.mask)
         logits = model.lm_head(hidden.flatten(0, 1)[text.at]).float()
         loss = (functional.cross_entropy(logits, text.label, reduction="none") * text.weight).sum() / text.weight.sum()
+        alignment = self.alignment.loss(model, images, batch.views)
         missed = (logits.argmax(-1) != text.label).float()
         wrong = torch.zeros(int(text.answer.max()) + 1).index_add_(0, text.answer, missed)
         group = torch.zeros(len(wrong), dtype=torch.long).index_put_((text.answer,), text.group)
         right = (wrong == 0).float()
-        return loss, {name: float(right[group == i].mean()) for i, name in enumerate(GROUPS) if (group == i).any()}
+        report = {"alignment": float(alignment.detach())}
+        report |= {name: float(right[group == i].mean()) for i, name in enumerate(GROUPS) if (group == i).any()}
+        return loss + ALIGNMENT * alignment, report

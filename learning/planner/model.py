@@ -62,6 +62,7 @@ def build(size: Size, vocabulary: int, image_token: int, end_token: int) -> Idef
         tie_word_embeddings=True,
     )
     model = Idefics3ForConditionalGeneration(config)
+    model.model.text_model.set_attn_implementation("eager")
     with torch.no_grad():
         table = model.model.vision_model.embeddings.position_embedding.weight
         table.copy_(_sines(SIDE, size.eye_width))
@@ -138,6 +139,8 @@ def packed_hidden(
         positions: (B, 64 + T) position of every image and text token.
         mask: (B, 1, 64 + T, P + 64 + T) bool, true where a row may look.
 
+    Plain attention is used: at these sizes it trains twice as fast on a CPU as the fused kernel with a mask.
+
     Returns:
         (B, 64 + T, width).
     """
@@ -146,8 +149,9 @@ def packed_hidden(
     for layer in cache.layers:
         layer.keys = layer.keys.expand(len(ids), -1, -1, -1)
         layer.values = layer.values.expand(len(ids), -1, -1, -1)
+    bias = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.bfloat16).min)
     inputs = torch.cat([images.to(embed.weight.dtype), embed(ids)], 1)
     hidden: Tensor = text(
-        inputs_embeds=inputs, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        inputs_embeds=inputs, attention_mask=bias, position_ids=positions, past_key_values=cache, use_cache=True
     ).last_hidden_state
     return hidden
