@@ -89,15 +89,15 @@ def panel(status: Status) -> Any:
     now.add_row("task", Text(status.task, style="bold"))
     now.add_row("now", Text(f"{status.phase}: {doing}", style=_PHASE_STYLE.get(status.phase, "")))
     now.add_row("holding", status.carried or "nothing")
-    for i, (name, pose) in enumerate(status.places.items()):
+    for i, (name, pose) in enumerate(tuple(status.places.items())):
         now.add_row("" if i else "remembered", f"{name} was at x {pose[0] * 100:.1f} y {pose[1] * 100:.1f} cm")
     now.add_row("arm", Text(_arm(status), style="red" if status.arm in ("fault", "hold") else ""))
     now.add_row("policy", f"{status.infer_ms:.1f} ms, finished {status.finished:.2f}, {status.chunks} chunks")
     now.add_row("planner", f"{status.plan_ms:.0f} ms")
-    for warning in status.warnings:
+    for warning in tuple(status.warnings):
         now.add_row("", Text(warning, style="yellow"))
     calls = Table.grid(padding=(0, 2))
-    for i, (call, outcome) in enumerate(status.calls, 1):
+    for i, (call, outcome) in enumerate(tuple(status.calls), 1):
         calls.add_row(Text(f"{i}", style="dim"), call, Text(outcome, style=_OUTCOME_STYLE.get(outcome, "")))
     elapsed = (status.now_ns - status.began_ns) / 1e9
     return Panel(Group(now, Text(""), calls), title=f"edge run · {elapsed:.0f} s", title_align="left")

@@ -90,7 +90,13 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path) -> Machine:
         raise BundleError(
             f"{config.bundle} has no planner", expected="planner and policy", got="a policy alone", fix=fix
         )
-    from edge import _core
+    try:
+        from edge import _core
+    except ImportError as problem:
+        fix = "build it: `pip install .` or `make build`"
+        raise ConfigError(
+            "the native core does not load", expected="edge._core", got=str(problem), fix=fix
+        ) from problem
     from edge.planner.planner import Budget, Planner
 
     with ExitStack() as stack:

@@ -98,6 +98,7 @@ class Run:
         machine.driver.start()
         try:
             self._executive.start(task, time.monotonic_ns())
+            self._write_events()
             for thread in threads:
                 thread.start()
             while threads[0].is_alive():
@@ -209,14 +210,18 @@ class Run:
         self._refusal = offer.reason
 
     def _check_arm(self) -> None:
-        snapshot = self._machine.loop.snapshot()
-        if snapshot["state"] == "fault":
-            raise LinkError(
-                f"the arm stopped: {snapshot['fault_cause']}",
-                expected="an answer of every servo in each bus cycle",
-                got=f"last feedback {_age(snapshot['feedback_age_ns'])} ago",
-                fix="check power and cable of the arm, then run again: nothing is resumed by itself",
-            )
+        if self._machine.loop.snapshot()["state"] != "fault":
+            return
+        seen = self._machine.driver.snapshot()
+        silent = {name: servo["age_ns"] for name, servo in seen["servos"].items() if _old(servo["age_ns"])}
+        got = [seen["link"]] if seen["link"] else [f"{name} answered {_age(age)}" for name, age in silent.items()]
+        got += [f"{name}: {servo['error']}" for name, servo in seen["servos"].items() if servo["error"]]
+        raise LinkError(
+            f"the arm stopped: {seen['fault_cause']}",
+            expected="an answer of every servo in each bus cycle",
+            got="; ".join(got) or f"last feedback {_age(seen['feedback_age_ns'])}",
+            fix="check power and cable of the arm, then run again: nothing is resumed by itself",
+        )
 
     # --- planner thread ---------------------------------------------------------------------------------------------
 
@@ -259,5 +264,10 @@ class Run:
         self._logged = len(events)
 
 
+def _old(age_ns: int | None) -> bool:
+    """Whether a servo's last answer is from many bus cycles ago."""
+    return age_ns is None or age_ns > 50_000_000
+
+
 def _age(age_ns: int | None) -> str:
-    return "never" if age_ns is None else f"{age_ns / 1e6:.0f} ms"
+    return "never" if age_ns is None else f"{age_ns / 1e6:.0f} ms ago"

@@ -19,8 +19,13 @@ from edge.types import Frame, Observation, Pose
 RATES, IMAGES = Rates(20.0, 16), Images(96, 192)
 
 
-def write_graph(path: Path, *, horizon: int = 16, front: list[int | str] | None = None) -> Path:
-    """A graph whose targets are the joints, then the call, then the goal; `finished` is the images' mean brightness."""
+def write_graph(
+    path: Path, *, horizon: int = 16, front: list[int | str] | None = None, stands_still: bool = False
+) -> Path:
+    """A graph whose targets are the joints, then the call, then the goal; `finished` is the images' mean brightness.
+
+    With `stands_still` every target is the joints: a policy that a control loop follows without moving the arm.
+    """
 
     def value(name: str, kind: int, shape: list[int | str]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, shape)
@@ -47,7 +52,9 @@ def write_graph(path: Path, *, horizon: int = 16, front: list[int | str] | None 
         helper.make_node("Concat", ["call_float", "pad"], ["call_six"], axis=1),
         helper.make_node("Reshape", ["call_six", "row"], ["call_row"]),
         helper.make_node("Tile", ["joints_row", "tile"], ["head"]),
-        helper.make_node("Concat", ["head", "call_row", "goal_row"], ["chunk"], axis=1),
+        helper.make_node(
+            "Concat", ["head", *(["joints_row"] * 2 if stands_still else ["call_row", "goal_row"])], ["chunk"], axis=1
+        ),
         helper.make_node("Cast", ["front"], ["front_float"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["wrist"], ["wrist_float"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["front_float", "wrist_float"], ["both"]),
