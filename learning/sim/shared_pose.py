@@ -42,4 +42,4 @@ class SharedPose:
 
     def read(self) -> NDArray[np.float64]:
         """(size,) positions published last."""
-        return self._slots[int(self._latest[0])].copy()
+        return np.array(self._slots[int(self._latest[0])])

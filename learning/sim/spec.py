@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from learning.sim.scene import Item, Scene
 from learning.tasks import Task
@@ -40,7 +41,9 @@ class DeviceSpec:
     def from_json(cls, text: str) -> DeviceSpec:
         """The spec that `to_json` wrote."""
         data = json.loads(text)
-        scene = {name: tuple(value) if isinstance(value, list) else value for name, value in data["scene"].items()}
+        scene: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data["scene"].items()
+        }
         scene["items"] = tuple(Item(**item) for item in data["scene"]["items"])
         task = data["task"] and Task(**{**data["task"], "objects": tuple(data["task"]["objects"])})
         return cls(Scene(**scene), task, data["camera_hz"])
