@@ -160,5 +160,5 @@ def _parse(path: Path) -> dict[str, Any]:
         ) from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(
-            f"{path} is not TOML", got=str(problem), fix="see docs/configuration.md for an example"
+            f"{path} is not TOML", got=str(problem), fix="`edge run --help` has an example"
         ) from problem
