@@ -138,6 +138,26 @@ def test_packing_changes_no_logit(tokenizer, small, studio) -> None:
             torch.testing.assert_close(got[IMAGE_TOKENS + first], alone, atol=2e-4, rtol=2e-3)
 
 
+def test_the_decision_is_the_greedy_one_under_the_grammar(tokenizer, small, studio) -> None:
+    """All legal calls in one pass choose what the stock model chooses token by token among legal continuations."""
+    packer, decider = Packer(tokenizer), Decider(small, tokenizer)
+    answers = {(*packer.encode(API.format(call)), packer.specials.end): call for call in API.calls()}
+    rng = np.random.default_rng(21)
+    for kind in ("pick", "put", "swap"):
+        scene, task = sample(kind, rng)
+        image = studio.image(scene, Moment(scene.items))
+        suffix = suffix_ids(API, packer.encode, packer.specials, task.text, ())
+        pixels = (torch.from_numpy(image)[None].permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+        written: tuple[int, ...] = ()
+        while written not in answers:
+            ids = [*packer.prefix, *[packer.specials.image] * IMAGE_TOKENS, *suffix, *written]
+            legal = sorted({a[len(written)] for a in answers if a[: len(written)] == written})
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                logits = small(input_ids=torch.tensor([ids]), pixel_values=pixels[None]).logits[0, -1]
+            written = (*written, legal[int(logits[legal].argmax())])
+        assert decider.decide([Situation(image, task.text, ())]) == [answers[written]]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_are_the_programs(kind: str) -> None:
     rng = np.random.default_rng(7)

@@ -1,7 +1,7 @@
 """Image tokens that begin as words: where a red cube is, the embedding leans toward " red" and " cube".
 
-The language model already copies words from the task to the call. Image tokens that resemble the words of what they show
-let it copy from the picture by the same means, long before it would find out by itself.
+The language model already copies words from the task to the call. Image tokens that resemble the words of what they
+show let it copy from the picture by the same means, long before it would find out by itself.
 """
 
 from __future__ import annotations
