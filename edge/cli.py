@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = table.add_parser("run", help="do one task", description=_RUN, epilog=_RUN_MORE, formatter_class=raw)
-    run.add_argument("--task", required=True, metavar="TEXT", help="what to do, in words")
+    what = run.add_mutually_exclusive_group(required=True)
+    what.add_argument("--task", metavar="TEXT", help="what to do, in words")
+    what.add_argument("--resume", type=Path, metavar="RUN_DIR", help="go on with a run that was cut short")
     _machine_options(run)
     run.add_argument("--runs", metavar="DIR", help="where run directories go (default: runs)")
     run.add_argument("--call-seconds", type=float, metavar="S", help="budget of one call (default: 12)")
@@ -120,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from edge.tabletop import API
 
     settings = config.load(arguments.config, _overrides(arguments))
-    return run_task(settings, arguments.task, API, began=BEGAN, video=not arguments.no_video)
+    return run_task(settings, arguments.task, API, began=BEGAN, video=not arguments.no_video, resume=arguments.resume)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -48,6 +48,11 @@ class Remembers(Protocol):
     def released(self, object: str, pose: PoseTuple) -> None: ...
     def place_of(self, object: str) -> PoseTuple | None: ...
     def clear(self, task: str) -> None: ...
+    def transcript(self) -> Sequence[tuple[str, str]]: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def running(self) -> str | None: ...
 
 
 class State(str, Enum):
@@ -160,6 +165,26 @@ class Executive:
         self._memory.clear(task)
         self.state = State.PLANNING
         self._say(now_ns, "task", task)
+
+    def resume(self, now_ns: int) -> None:
+        """Goes on with the task that the memory holds, as a journal restored it. A call that was cut short ends as
+        `timeout`: the planner looks at the table and decides what is left to do.
+
+        Raises:
+            TaskError: The memory holds no task.
+            CallError: It holds a call that this robot API does not know.
+        """
+        task = self._memory.task
+        if not task:
+            fix = "start it with --task"
+            raise TaskError("there is no task to resume", expected="the journal of a run", got="an empty one", fix=fix)
+        if self._memory.running is not None:
+            self._memory.end(Outcome.TIMEOUT.value, now_ns)
+        entries = [(self._api.parse(call), Outcome(outcome)) for call, outcome in self._memory.transcript()]
+        self._reset(task)
+        self.entries = entries
+        self.state = State.PLANNING
+        self._say(now_ns, "task", task, resumed=[f"{call} -> {outcome}" for call, outcome in entries])
 
     def give_plan(self, call: Call, now_ns: int) -> None:
         """Takes the planner's next call. A call that cannot be done now is refused, and the planner is asked again."""

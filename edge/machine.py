@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -65,17 +66,21 @@ def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
     return bundle
 
 
-def open_machine(config: RunConfig, api: RobotApi, directory: Path) -> Machine:
+def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Path | None = None) -> Machine:
     """Opens bundle, policy, planner, cameras and port.
 
     Args:
         config: The run's configuration.
         api: The robot API.
         directory: The run directory; the memory's journal goes there.
+        resume: An earlier run directory whose memory is taken over; its own journal stays as it is.
 
     Raises:
         EdgeError: What does not open, and the remedy. Whatever was open is closed again.
     """
+    if resume is not None and not (resume / JOURNAL).is_file():
+        fix = "pass the directory of the run that was cut short"
+        raise ConfigError(f"nothing to resume in {resume}", expected=JOURNAL, got="no such file", fix=fix)
     for name in CAMERAS:
         if not getattr(config.cameras, name):
             fix = "`edge run --help` has examples; `edge doctor` tells what works"
@@ -126,5 +131,7 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path) -> Machine:
             lock_memory=config.loop.lock_memory,
             keep_torque=config.loop.keep_torque,
         )
+        if resume is not None:
+            shutil.copyfile(resume / JOURNAL, directory / JOURNAL)
         memory = _core.SubtaskMemory(str(directory / JOURNAL))
         return Machine(bundle, policy, planner, cameras, arm, loop, driver, memory, stack.pop_all())

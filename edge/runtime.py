@@ -80,11 +80,11 @@ class Run:
         self._stop_reason = self._stop_reason or reason
         self._stop.set()
 
-    def execute(self, task: str, watch: Callable[[], None]) -> Ended:
+    def execute(self, task: str | None, watch: Callable[[], None]) -> Ended:
         """Does a task; returns when it ended and the arm is at rest.
 
         Args:
-            task: What the person wants, in words.
+            task: What the person wants, in words; None goes on with the task in the machine's memory.
             watch: Called about ten times a second from this thread.
 
         Raises:
@@ -97,7 +97,10 @@ class Run:
         ]
         machine.driver.start()
         try:
-            self._executive.start(task, time.monotonic_ns())
+            if task is None:
+                self._executive.resume(time.monotonic_ns())
+            else:
+                self._executive.start(task, time.monotonic_ns())
             self._write_events()
             for thread in threads:
                 thread.start()

@@ -33,15 +33,24 @@ _REFRESH_S = 0.25
 _FIGURES_S = 0.5
 
 
-def run_task(config: RunConfig, task: str, api: RobotApi, *, began: float, video: bool = True) -> int:
+def run_task(
+    config: RunConfig,
+    task: str | None,
+    api: RobotApi,
+    *,
+    began: float,
+    video: bool = True,
+    resume: Path | None = None,
+) -> int:
     """Does one task and leaves its run directory behind, however it ends.
 
     Args:
         config: The run's configuration.
-        task: What the person wants, in words.
+        task: What the person wants, in words; None with `resume`.
         api: The robot API.
         began: When the process began, `time.monotonic()`.
         video: Record the front camera.
+        resume: Directory of a run that was cut short: its task goes on with what it remembered.
 
     Returns:
         The process exit status: 0 if the planner says the task is done, `FAILED` if it was given up.
@@ -49,7 +58,7 @@ def run_task(config: RunConfig, task: str, api: RobotApi, *, began: float, video
     Raises:
         EdgeError: What stopped the run, after the arm came to rest and everything was written.
     """
-    task = check_task(task, api)
+    task = None if task is None else check_task(task, api)
     directory = new_directory(Path(config.runs))
     status, display = Status(), open_display()
 
@@ -59,9 +68,16 @@ def run_task(config: RunConfig, task: str, api: RobotApi, *, began: float, video
 
     ended: Ended | None = None
     with RunLog(directory, listen) as log:
-        log.write("start", task=task, config=to_mapping(config), python=platform.python_version(), argv=sys.argv)
+        log.write(
+            "start",
+            task=task,
+            resume=resume,
+            config=to_mapping(config),
+            python=platform.python_version(),
+            argv=sys.argv,
+        )
         try:
-            with open_machine(config, api, directory) as machine:
+            with open_machine(config, api, directory, resume) as machine:
                 log.write("ready", text=f"ready {time.monotonic() - began:.1f} s after start; {machine.bundle.path}")
                 ended = _execute(machine, api, config, log, status, display, task, video)
         except EdgeError as problem:
@@ -110,7 +126,7 @@ def _execute(
     log: RunLog,
     status: Status,
     display: Display,
-    task: str,
+    task: str | None,
     video: bool,
 ) -> Ended:
     motion = Motion(machine.driver.drain)

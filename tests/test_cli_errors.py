@@ -152,6 +152,10 @@ def test_a_run_directory_that_cannot_be_made_is_named(rig: list[str | Path]) -> 
     assert "cannot make a run directory" in error_of(edge(*rig, "--task", TASK, "--runs", "/dev/null/runs"))
 
 
+def test_nothing_to_resume_is_named(rig: list[str | Path], tmp_path: Path) -> None:
+    assert "nothing to resume in" in error_of(edge(*rig, "--resume", tmp_path))
+
+
 def test_a_directory_that_holds_no_run_is_named(tmp_path: Path) -> None:
     for command in ("report", "replay"):
         assert "no run at" in error_of(edge(command, tmp_path))

@@ -188,6 +188,24 @@ def test_stopping_ends_the_running_call_and_nothing_moves_any_more() -> None:
     assert rig.memory.log[-1] == "end timeout"
 
 
+def test_after_a_crash_the_task_goes_on_with_what_was_done_and_remembered() -> None:
+    rig = Rig()
+    rig.run(PICK, "place_free()", 'pick("green cube")', task="swap the red cube and the green cube")
+    rig.executive.give_plan(API.parse('place_at("red cube")'), rig.arm.now_ns)  # and now the power goes
+    again = Executive(API, rig.policy, rig.memory, pinch_pose=pinch_pose)
+    again.resume(rig.arm.now_ns)
+    assert again.needs_plan
+    assert again.task == "swap the red cube and the green cube"
+    assert [str(outcome) for _, outcome in again.transcript] == ["ok", "ok", "ok", "timeout"]
+    again.give_plan(API.parse('place_at("red cube")'), rig.arm.now_ns)
+    assert again.goal == Pose(*pinch_pose([0.3]))
+
+
+def test_nothing_is_resumed_from_an_empty_memory() -> None:
+    with pytest.raises(TaskError, match="no task to resume"):
+        Rig().executive.resume(0)
+
+
 @pytest.mark.parametrize("task", ["", "   "])
 def test_an_empty_task_is_refused(task: str) -> None:
     with pytest.raises(TaskError, match="empty"):

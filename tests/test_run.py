@@ -47,12 +47,16 @@ class Bench:
         self.bus = BusProcess(position=STANDING, holding=STANDING)
         self.front, self.wrist = Server(), Server()
         self.root = root / "runs"
-        command = [sys.executable, "-m", "edge.cli", "run", "--task", TASK, "--bundle", str(bundle)]
-        command += ["--port", self.bus.port, "--front", self.front.url, "--wrist", self.wrist.url]
         config = root / "arm.toml"  # an untrained planner often asks for places it never saw
         config.write_text("[budgets]\nplan_attempts = 30\n[cameras]\ngone_s = 2.0\n")
-        command += ["--runs", str(root / "runs"), "--config", str(config), *more]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.command = [sys.executable, "-m", "edge.cli", "run", "--bundle", str(bundle), "--config", str(config)]
+        self.command += ["--port", self.bus.port, "--front", self.front.url, "--wrist", self.wrist.url]
+        self.command += ["--runs", str(self.root)]
+        self.launch("--task", TASK, *more)
+
+    def launch(self, *more: str) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([*self.command, *more], stdout=pipe, stderr=pipe, text=True)
 
     def wait_for(self, *kinds: str) -> None:
         """Until the log has a record of one of these kinds."""
@@ -67,8 +71,9 @@ class Bench:
         raise AssertionError("it never came to that")
 
     def records(self) -> list[dict[str, Any]]:
-        found = list(self.root.glob("*/log.jsonl"))
-        lines = found[0].read_text().splitlines() if found else []
+        """Of the newest run."""
+        found = sorted(self.root.glob("*/log.jsonl"))
+        lines = found[-1].read_text().splitlines() if found else []
         return [json.loads(line) for line in lines]
 
     def texts(self, kind: str) -> list[str]:
@@ -195,3 +200,20 @@ def test_a_camera_that_stays_away_ends_the_run_with_its_name(start: Callable[...
     status, _, err = bench.finish()
     assert status == 2, err
     assert "camera 'wrist' shows nothing new" in err
+
+
+def test_a_run_that_was_killed_goes_on_with_its_task_when_told_to(start: Callable[..., Bench]) -> None:
+    bench = start("--call-seconds", "60", "--no-video")
+    bench.wait_for("chunk")
+    call = bench.texts("call")[-1]
+    bench.process.kill()
+    bench.process.communicate()
+    (directory,) = bench.root.iterdir()
+    time.sleep(1.0)  # run directories are named by the second
+    bench.launch("--resume", str(directory), "--no-video")
+    bench.until(
+        lambda: any(record["kind"] == "task" for record in bench.records()) and len(list(bench.root.iterdir())) == 2
+    )
+    (task,) = (record for record in bench.records() if record["kind"] == "task")
+    assert task["text"] == TASK
+    assert task["resumed"] == [f"{call} -> timeout"]

@@ -92,15 +92,26 @@ class ToyMemory:
     def __init__(self) -> None:
         self.places: dict[str, PoseTuple] = {}
         self.log: list[str] = []
+        self.task = ""
+        self.running: str | None = None
+        self.ended: list[tuple[str, str]] = []
+
+    def transcript(self) -> list[tuple[str, str]]:
+        return self.ended
 
     def clear(self, task: str) -> None:
         self.places.clear()
         self.log = [f"clear {task}"]
+        self.task, self.running, self.ended = task, None, []
 
     def begin(self, call_text: str, object: str, now_ns: int) -> None:
+        self.running = call_text
         self.log.append(f"begin {call_text}")
 
     def end(self, outcome: str, now_ns: int) -> None:
+        assert self.running is not None
+        self.ended.append((self.running, outcome))
+        self.running = None
         self.log.append(f"end {outcome}")
 
     def grasped(self, object: str, pose: PoseTuple) -> None:
