@@ -106,7 +106,9 @@ def test_one_damaged_frame_costs_no_other(sent: list[Frame], data: st.DataObject
     """Every flip of one bit shows in the sum; the frames around it are still found once the line went on."""
     which = data.draw(st.integers(0, len(sent) - 1))
     encoded = [bytearray(encode(frame)) for frame in sent]
-    at = data.draw(st.integers(4, len(encoded[which]) - 1))  # not the header, id or length: those may swallow what follows
+    at = data.draw(
+        st.integers(4, len(encoded[which]) - 1)
+    )  # not the header, id or length: those may swallow what follows
     encoded[which][at] ^= 1 << data.draw(st.integers(0, 7))
     parser = Parser(max_params=20)
     found = parser.feed(b"".join(encoded))

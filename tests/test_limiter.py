@@ -123,7 +123,9 @@ def test_what_is_not_finite_is_rejected_and_changes_nothing(bad: float) -> None:
     assert joint.state == (0.3, 0.2)
 
 
-@pytest.mark.parametrize("limits", [(1, 1, 1, 1), (0, 1, 0, 1), (0, 1, 1, -1), (0, math.nan, 1, 1), (0, math.inf, 1, 1)])
+@pytest.mark.parametrize(
+    "limits", [(1, 1, 1, 1), (0, 1, 0, 1), (0, 1, 1, -1), (0, math.nan, 1, 1), (0, math.inf, 1, 1)]
+)
 def test_unusable_limits_are_refused(limits: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="limits must be finite"):
         Limiter(*limits)

@@ -59,11 +59,11 @@ def test_a_new_chunk_joins_the_running_motion_within_the_limits(seed: int, gaps:
 def test_joining_is_continuous_in_velocity_even_against_the_motion() -> None:
     bench = Bench().ready()
     bench.loop.offer(line(bench.now, bench.measured, [0.08, 0, 0, 0, 0, 0]))
-    bench.step(300)
+    bench.step(500)
     forward = (bench.track[-1] - bench.track[-2])[0] / STEP_S
     assert forward == pytest.approx(1.6, rel=0.02)
     bench.loop.offer(line(bench.now, bench.measured, [-0.08, 0, 0, 0, 0, 0]))
-    bench.step(600)
+    bench.step(750)
     assert_within_limits(bench.track)
     assert (bench.track[-1] - bench.track[-2])[0] / STEP_S == pytest.approx(-1.6, rel=0.02)
 
@@ -75,8 +75,8 @@ def test_the_same_motion_offered_again_changes_nothing() -> None:
     first = once.measured
     for bench in (once, twice):
         bench.loop.offer(line(bench.now, first, step))
-        bench.step(200)
-    assert twice.loop.offer(line(twice.now, first + 4 * step, step))
+        bench.step(300)
+    assert twice.loop.offer(line(twice.now, first + 6 * step, step))
     once.step(300)
     twice.step(300)
     assert twice.track == pytest.approx(once.track, abs=1e-3)

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -86,6 +87,15 @@ Journal::Journal(std::string path, const std::function<void(Record)>& replay) : 
         fail("opened");
     }
     try {
+        // A device might be read without end.
+        struct stat status{};
+        if (::fstat(file_, &status) != 0) {
+            fail("opened");
+        }
+        if (!S_ISREG(status.st_mode)) {
+            throw Error(Error::Kind::config, path_ + " is not a journal", "a regular file", "something else",
+                        "choose another journal path");
+        }
         if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
             throw Error(Error::Kind::config, "journal " + path_ + " is in use", "one process at a time",
                         "a lock held by another", "end the other run, or choose another journal path");

@@ -4,10 +4,10 @@
 //              │  x     x   ●─────●─────●─────●        x knots past, too near, or out of reach within the limits
 //            now            first knot that is followed                    ● knots followed
 //
-// Each joint joins by itself, at the first knot that is at least `blend` ahead and that it can reach within its velocity
-// and acceleration limits: a gripper that has to close far does not keep the arm from its path. Between knots: cubic
-// Hermite with the tangents of Fritsch and Butland (SIAM J. Sci. Stat. Comput. 5, 1984), which pass through every knot
-// with continuous velocity and never overshoot between two of them.
+// Each joint joins by itself, at the first knot that is at least `blend` ahead and that it can reach within its
+// velocity and acceleration limits: a gripper that has to close far does not keep the arm from its path. Between knots:
+// cubic Hermite with the tangents of Fritsch and Butland (SIAM J. Sci. Stat. Comput. 5, 1984), which pass through every
+// knot with continuous velocity and never overshoot between two of them.
 #pragma once
 
 #include <array>
