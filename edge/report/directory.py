@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,5 +25,8 @@ def report(directory: Path, *, picture: bool = True) -> Summary:
         if path.is_file():
             with np.load(path) as arrays:
                 motion = {name: arrays[name] for name in arrays.files}
-        draw_timeline(records, motion, directory / TIMELINE)
+        try:
+            draw_timeline(records, motion, directory / TIMELINE)
+        except ImportError as problem:  # the figures are worth having without it
+            print(f"no {TIMELINE}: {problem}; pip install matplotlib", file=sys.stderr)
     return summarise(records)
