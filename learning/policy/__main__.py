@@ -1,7 +1,8 @@
 """Train the policy, one command a network:
 
     python -m learning.policy encoder                       stage one: what the robot sees
-    python -m learning.policy teacher                       a diffusion policy on what the encoder sees
+    python -m learning.policy refiner                       stage two: where that is, in metres
+    python -m learning.policy teacher                       stage three: a diffusion policy on what those two found
     python -m learning.policy student --method distilled    the head that runs on the robot, or a baseline
     python -m learning.policy flat                          the baseline without calls: task text straight to actions
 
@@ -21,12 +22,13 @@ from learning.policy import diffusion, students, vision
 from learning.policy.data import Demonstrations
 from learning.policy.features import Bank, build_bank
 from learning.policy.heads import ChunkNet
-from learning.policy.student import load_head
+from learning.policy.refiner import Refiner, refiner_loss
+from learning.policy.student import load_part
 from learning.policy.trainer import train
 
-_DEFAULT_STEPS = {"encoder": 12000, "flat": 12000, "teacher": 12000, "student": 12000}
+_DEFAULT_STEPS = {"encoder": 9000, "flat": 9000, "refiner": 8000, "teacher": 8000, "student": 8000}
 _HEAD_BATCH, _HEAD_RATE = 256, 5e-4
-_VIEWS = 2
+_VIEWS = 1
 
 
 def demonstrations(args: argparse.Namespace, *, flat: bool = False) -> Demonstrations:
@@ -34,12 +36,12 @@ def demonstrations(args: argparse.Namespace, *, flat: bool = False) -> Demonstra
     return Demonstrations(build_cache(args.data, args.data.with_name(args.data.name + ".cache")), flat=flat)
 
 
-def bank_of(args: argparse.Namespace) -> tuple[vision.Regression, Bank]:
-    """Stage one's network and its features, kept beside its checkpoint under the checkpoint's own digest."""
+def bank_of(args: argparse.Namespace) -> Bank:
+    """Stage one's features, kept beside its checkpoint under the checkpoint's own digest."""
     stage_one = args.out / "encoder.pt"
     model, _ = vision.load(stage_one)
     digest = hashlib.sha256(stage_one.read_bytes()).hexdigest()[:12]
-    return model, build_bank(model, demonstrations(args), args.out / f"features-{digest}", views=_VIEWS, seed=args.seed)
+    return build_bank(model, demonstrations(args), args.out / f"features-{digest}", views=_VIEWS, seed=args.seed)
 
 
 def train_stage_one(args: argparse.Namespace) -> None:
@@ -49,43 +51,52 @@ def train_stage_one(args: argparse.Namespace) -> None:
     )
 
 
-def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
-    """Teacher or student: a fresh head on the bank of features."""
-    _, bank = bank_of(args)
-    teacher = None
-    if method == "distilled":
-        teacher, _ = load_head(args.out / "teacher.pt")
+def train_refiner(args: argparse.Namespace) -> None:
+    """Stage two, on the bank of features."""
+    bank = bank_of(args)
     torch.manual_seed(args.seed)
-    net = ChunkNet()
-    if teacher is not None:
+    net = Refiner()
+
+    def loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rows = bank.batch(_HEAD_BATCH, args.seed, step)
+        value, miss_mm = refiner_loss(net, rows.raw, rows.joints, rows.aim, rows.finished)
+        return value, {"loss": float(value.detach()), "aim_mm": float(miss_mm)}
+
+    train(net, loss, args.out / "refiner.pt", steps=args.steps, rate=_HEAD_RATE, name="refiner")
+
+
+def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
+    """Stage three, teacher (no method) or student: a head on the refiner's features."""
+    bank = bank_of(args)
+    refiner, teacher = Refiner(), ChunkNet(Refiner.FEATURES)
+    load_part(refiner, args.out / "refiner.pt")
+    torch.manual_seed(args.seed)
+    net = ChunkNet(Refiner.FEATURES)
+    if method == "distilled":
+        load_part(teacher, args.out / "teacher.pt")
         net.load_state_dict(teacher.state_dict())
 
     def loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-        features, chunk = bank.batch(_HEAD_BATCH, args.seed, step)
+        rows = bank.batch(_HEAD_BATCH, args.seed, step)
+        with torch.no_grad():
+            features = refiner(rows.raw, rows.joints).features
         with torch.autocast("cpu", dtype=torch.bfloat16):
             if method is None:
-                value = diffusion.teacher_loss(net, features, chunk, generator)
+                value = diffusion.teacher_loss(net, features, rows.chunk, generator)
             else:
-                value = students.loss(method, net, teacher, features, chunk, generator)
+                value = students.loss(method, net, teacher, features, rows.chunk, generator)
         return value, {"loss": float(value.detach())}
 
-    train(
-        net,
-        loss,
-        args.out / f"{name}.pt",
-        steps=args.steps,
-        rate=_HEAD_RATE,
-        name=name,
-        state=lambda: {"method": method},
-    )
+    entries = {"method": method}
+    train(net, loss, args.out / f"{name}.pt", steps=args.steps, rate=_HEAD_RATE, name=name, state=lambda: entries)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m learning.policy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("encoder", "teacher", "student", "flat"))
+    parser.add_argument("what", choices=tuple(_DEFAULT_STEPS))
     parser.add_argument("--method", choices=students.METHODS, default="distilled", help="how a student is trained")
     parser.add_argument("--data", type=Path, default=Path("data/tabletop"), help="dataset of learning.demonstrations")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/policy"), help="directory of checkpoints")
@@ -97,6 +108,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.what in ("encoder", "flat"):
         train_stage_one(args)
+    elif args.what == "refiner":
+        train_refiner(args)
     elif args.what == "teacher":
         train_head(args, "teacher", None)
     else:

@@ -10,7 +10,9 @@ from torch.nn import functional
 
 GRID = 24
 """Cells a side of the feature maps and of the target's heat map."""
-_CHANNELS, _KEYPOINTS, _CONDITION = 48, 12, 64
+_CHANNELS, _KEYPOINTS = 48, 12
+CONDITION, GOAL, BODY = 64, 6, 18
+"""Widths of the condition vector, of the remembered place, and of what is known of the joints."""
 JOINT_SCALE = (1.2, 1.2, 1.2, 1.2, 1.6, 0.4)
 """Joints are divided by this: about the spread of the demonstrations."""
 
@@ -20,13 +22,15 @@ class Features:
     """What the encoder found.
 
     Attributes:
-        vector: (B, FEATURES) everything a head needs.
+        vector: (B, FEATURES) what the stage-one head reads.
+        raw: (B, RAW) both eyes, condition, goal and body, unmixed: what the later stages read.
         heat: Two (B, GRID²) logits of where the call's target is, front and wrist.
         aim: (B, 5) estimated x, y, z (metres × 10) and cos 4·yaw, sin 4·yaw of the target.
         finished: (B, 1) logit that the subtask is finished.
     """
 
     vector: Tensor
+    raw: Tensor
     heat: tuple[Tensor, Tensor]
     aim: Tensor
     finished: Tensor
@@ -38,7 +42,7 @@ class CallCondition(nn.Module):
     def __init__(self, token_counts: tuple[int, ...]) -> None:
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(count, 16) for count in token_counts)
-        self.mix = nn.Sequential(nn.Linear(16 * len(token_counts) + 6, 128), nn.ReLU(), nn.Linear(128, _CONDITION))
+        self.mix = nn.Sequential(nn.Linear(16 * len(token_counts) + 6, 128), nn.ReLU(), nn.Linear(128, CONDITION))
 
     def forward(self, call: Tensor, goal: Tensor) -> Tensor:
         parts = [table(call[:, i]) for i, table in enumerate(self.tables)]
@@ -52,7 +56,7 @@ class TextCondition(nn.Module):
         super().__init__()
         self.table = nn.Embedding(words, 64, padding_idx=0)
         self.read = nn.GRU(64, 96, batch_first=True, bidirectional=True)
-        self.mix = nn.Sequential(nn.Linear(192, 128), nn.ReLU(), nn.Linear(128, _CONDITION))
+        self.mix = nn.Sequential(nn.Linear(192, 128), nn.ReLU(), nn.Linear(128, CONDITION))
 
     def forward(self, words: Tensor, goal: Tensor) -> Tensor:
         states, _ = self.read(self.table(words))
@@ -66,7 +70,7 @@ class Stage(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.film = nn.Linear(_CONDITION, 2 * channels)
+        self.film = nn.Linear(CONDITION, 2 * channels)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
@@ -110,18 +114,17 @@ class Encoder(nn.Module):
     """Both eyes, the joints and the condition. `FEATURES` numbers go on to the heads."""
 
     AIM = 5
+    RAW = 2 * Eye.FEATURES + CONDITION + GOAL + BODY
+    FEATURES = 256 + AIM + BODY
 
     def __init__(self, condition: CallCondition | TextCondition) -> None:
         super().__init__()
         self.condition = condition
         self.front, self.wrist = Eye(), Eye()
         self.register_buffer("joint_scale", torch.tensor(JOINT_SCALE), persistent=False)
-        raw = 2 * Eye.FEATURES + _CONDITION + 6 + 18
-        self.mix = nn.Sequential(nn.Linear(raw, 384), nn.ReLU(), nn.Linear(384, 256), nn.ReLU())
+        self.mix = nn.Sequential(nn.Linear(self.RAW, 384), nn.ReLU(), nn.Linear(384, 256), nn.ReLU())
         self.aim = nn.Linear(256, self.AIM)
         self.finished = nn.Linear(256, 1)
-
-    FEATURES = 256 + 5 + 18
 
     def forward(self, front: Tensor, wrist: Tensor, joints: Tensor, words: Tensor, goal: Tensor) -> Features:
         """Images (B, 96, 96, 3) uint8, joints (B, 6), tokens or words (B, n) int, goal (B, 6)."""
@@ -132,7 +135,8 @@ class Encoder(nn.Module):
         ]
         scaled = joints / self.joint_scale
         body = torch.cat([scaled, torch.sin(joints), torch.cos(joints)], dim=1)
-        mixed = self.mix(torch.cat([seen[0][0], seen[1][0], condition, goal, body], dim=1))
+        raw = torch.cat([seen[0][0], seen[1][0], condition, goal, body], dim=1)
+        mixed = self.mix(raw)
         aim = self.aim(mixed)
         vector = torch.cat([mixed, aim, body], dim=1)
-        return Features(vector, (seen[0][1], seen[1][1]), aim, self.finished(mixed))
+        return Features(vector, raw, (seen[0][1], seen[1][1]), aim, self.finished(mixed))

@@ -1,4 +1,4 @@
-"""Stage one's view of every demonstration step, computed once: what the heads are trained on."""
+"""Stage one's view of every demonstration step, computed once: what the later stages are trained on."""
 
 from __future__ import annotations
 
@@ -18,40 +18,53 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
+class Rows:
+    """B steps: raw encoder features (B, RAW), joints (B, 6), normalised chunk (B, CHUNK), aim (B, 5), finished (B,)."""
+
+    raw: Tensor
+    joints: Tensor
+    chunk: Tensor
+    aim: Tensor
+    finished: Tensor
+
+
+@dataclass(frozen=True)
 class Bank:
-    """Features (V, N, FEATURES) of N training steps, and their normalised chunks (N, CHUNK).
+    """Features of N training steps, each seen V times — exposure and hints vary —, and the steps' labels."""
 
-    Every step was seen V times: exposure and hints vary.
-    """
-
-    features: NDArray[np.float16]
+    raw: NDArray[np.float32]
+    joints: NDArray[np.float32]
     chunk: NDArray[np.float32]
+    aim: NDArray[np.float32]
+    finished: NDArray[np.float32]
 
-    def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """A random (B, FEATURES) and (B, CHUNK), the same for the same seed and step."""
+    def batch(self, size: int, seed: int, step: int) -> Rows:
+        """Random rows, the same for the same seed and step."""
         rng = np.random.default_rng([seed, step])
-        views, rows = rng.integers(len(self.features), size=size), rng.integers(self.features.shape[1], size=size)
-        return torch.from_numpy(self.features[views, rows].astype(np.float32)), torch.from_numpy(self.chunk[rows])
+        views, rows = rng.integers(len(self.raw), size=size), rng.integers(self.raw.shape[1], size=size)
+        labels = (self.joints, self.chunk, self.aim, self.finished)
+        return Rows(torch.from_numpy(self.raw[views, rows]), *(torch.from_numpy(label[rows]) for label in labels))
 
 
 @torch.no_grad()
 def build_bank(model: Regression, data: Demonstrations, out: Path, *, views: int, seed: int) -> Bank:
-    """Compute the bank, or open the one in `out` if it was computed before from the same checkpoint."""
-    features_path, chunk_path = out / "features.npy", out / "chunk.npy"
-    if not chunk_path.exists():
+    """Compute the bank in `out`, or open it if it is there."""
+    rows, done = data.training, out / "complete"
+    if not done.exists():
         out.mkdir(parents=True, exist_ok=True)
-        rows = data.training
-        shape = (views, len(rows), model.encoder.FEATURES)
-        features = np.lib.format.open_memmap(features_path, "w+", np.float16, shape)
+        raw = np.lib.format.open_memmap(out / "raw.npy", "w+", np.float32, (views, len(rows), model.encoder.RAW))
         for view in range(views):
             rng = np.random.default_rng([seed, 1_000_003, view])
-            starts = range(0, len(rows), _BATCH)
-            for start in track(starts, description=f"features, view {view + 1} of {views}"):
+            for start in track(range(0, len(rows), _BATCH), description=f"features, view {view + 1} of {views}"):
                 batch = data.batch(rows[start : start + _BATCH], rng)
                 with torch.autocast("cpu", dtype=torch.bfloat16):
                     found = model.encoder(batch.front, batch.wrist, batch.joints, batch.words, batch.goal)
-                features[view, start : start + _BATCH] = found.vector.float().numpy()
-        features.flush()
-        chunks = [model.normal.squash(torch.from_numpy(data.chunk(part))) for part in np.array_split(rows, 64)]
-        np.save(chunk_path, torch.cat(chunks).numpy())
-    return Bank(np.load(features_path, mmap_mode="r"), np.load(chunk_path, mmap_mode="r"))
+                raw[view, start : start + _BATCH] = found.raw.float().numpy()
+        raw.flush()
+        done.touch()
+    chunk = [model.normal.squash(torch.from_numpy(data.chunk(part))) for part in np.array_split(rows, 64)]
+    cache = data.cache
+    return Bank(
+        np.load(out / "raw.npy", mmap_mode="r"), np.asarray(cache.state[rows]), torch.cat(chunk).numpy(),
+        np.asarray(cache.extra["aim"][rows]), np.asarray(cache.finished[rows]),
+    )  # fmt: skip

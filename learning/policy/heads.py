@@ -34,11 +34,9 @@ class ChunkNet(nn.Module):
     What the output means is the method's affair: a mean (regression, MIP) or noise (diffusion). Chunks are normalised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, features: int = Encoder.FEATURES) -> None:
         super().__init__()
-        self.known = nn.Sequential(
-            nn.Linear(Encoder.FEATURES + _TIME, _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, _WIDTH), nn.SiLU()
-        )
+        self.known = nn.Sequential(nn.Linear(features + _TIME, _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, _WIDTH), nn.SiLU())
         self.enter = nn.Linear(CHUNK, _WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(_BLOCKS))
         self.leave = nn.Sequential(nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, CHUNK))

@@ -10,6 +10,23 @@ from torch import Tensor, nn
 
 from learning.policy import students, vision
 from learning.policy.heads import CHUNK, ChunkNet
+from learning.policy.refiner import Refiner
+
+
+class StageOne(nn.Module):
+    """The encoder with its own regression head, as a policy graph: what there is before anything else is trained."""
+
+    def __init__(self, seen: vision.Regression) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def forward(
+        self, front: Tensor, wrist: Tensor, joints: Tensor, call: Tensor, goal: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """→ chunk (B, 16, 6) in `JOINTS` units, finished (B, 1) as a probability."""
+        found = self.seen.encoder(front, wrist, joints, call, goal)
+        zero = found.vector.new_zeros(len(found.vector), CHUNK)
+        return self.seen.normal.unsquash(self.seen.head(found.vector, zero, zero[:, 0])), found.finished.sigmoid()
 
 
 class Student(nn.Module):
@@ -18,9 +35,10 @@ class Student(nn.Module):
     Its noise is one fixed draw: the robot answers the same picture with the same motion.
     """
 
-    def __init__(self, seen: vision.Regression, head: nn.Module, method: str, seed: int = 0) -> None:
+    def __init__(self, seen: vision.Regression, refiner: Refiner, head: nn.Module, method: str, seed: int = 0) -> None:
         super().__init__()
-        self.encoder, self.normal, self.head, self.method = seen.encoder, seen.normal, head, method
+        self.encoder, self.normal, self.refiner = seen.encoder, seen.normal, refiner
+        self.head, self.method = head, method
         self.register_buffer("noise", torch.randn(1, CHUNK, generator=torch.Generator().manual_seed(seed)))
 
     def forward(
@@ -28,23 +46,26 @@ class Student(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """→ chunk (B, 16, 6) in `JOINTS` units, finished (B, 1) as a probability."""
         found = self.encoder(front, wrist, joints, call, goal)
-        flat = students.run(self.method, self.head, found.vector, self.noise.expand(len(joints), -1))
-        return self.normal.unsquash(flat), found.finished.sigmoid()
+        refined = self.refiner(found.raw, joints)
+        flat = students.run(self.method, self.head, refined.features, self.noise.expand(len(joints), -1))
+        return self.normal.unsquash(flat), refined.finished.sigmoid()
 
 
-def load_head(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The averaged head of a checkpoint, and where it stands."""
+def load_part(net: nn.Module, path: Path) -> dict[str, Any]:
+    """Put a checkpoint's averaged weights into a refiner or head; returns where its training stands."""
     saved = torch.load(path, weights_only=False)
-    net = ChunkNet()
     net.load_state_dict(saved["averaged"])
-    return net.eval(), {"step": saved["step"], "steps": saved["steps"]}
+    net.eval()
+    return {"step": saved["step"], "steps": saved["steps"]}
 
 
-def load_student(directory: Path, method: str) -> tuple[Student, dict[str, Any]]:
+def load_student(directory: Path, method: str) -> tuple[nn.Module, dict[str, Any]]:
     """The student of a training directory, and what made it. `stage-one` is the encoder's own regression head."""
     seen, origin = vision.load(directory / "encoder.pt")
     trained = {"encoder": {"step": origin["step"], "steps": origin["steps"], "seed": origin["seed"]}}
     if method == "stage-one":
-        return Student(seen, seen.head, "regression").eval(), trained
-    head, trained["student"] = load_head(directory / f"student-{method}.pt")
-    return Student(seen, head, method).eval(), trained
+        return StageOne(seen).eval(), trained
+    refiner, head = Refiner(), ChunkNet(Refiner.FEATURES)
+    trained["refiner"] = load_part(refiner, directory / "refiner.pt")
+    trained["student"] = load_part(head, directory / f"student-{method}.pt")
+    return Student(seen, refiner, head, method).eval(), trained

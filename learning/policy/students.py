@@ -17,7 +17,7 @@ from learning.policy import diffusion
 Net = Callable[[Tensor, Tensor, Tensor], Tensor]
 METHODS = ("distilled", "mip", "regression")
 _MIP_LEVEL = 0.9
-TEACHER_STEPS = 16
+TEACHER_STEPS = 8
 
 
 def run(method: str, net: Net, features: Tensor, noise: Tensor) -> Tensor:

@@ -18,6 +18,12 @@ PLATE_RADIUS_M = 0.045
 PLATE_HALF_HEIGHT_M = 0.003
 TIMESTEP_S = 0.004
 CAMERAS = ("front", "wrist")
+MOUNTS: dict[str, tuple[tuple[float, float, float], tuple[float, ...], float]] = {
+    "front": ((0.56, 0.0, 0.50), (0.0, 1.0, 0.0, -0.789, 0.0, 0.615), 42.0),
+    "wrist": ((0.018, -0.080, -0.005), (1.0, 0.0, 0.0, 0.0, 0.78, 0.626), 66.0),
+}
+"""How each camera is mounted, front on the base and wrist on the wrist_roll link: position (metres), image right and up,
+and vertical field of view (degrees). As on a real robot, a scene's cameras are a little off."""
 
 PAD_FACE_M = -0.002
 """x of the fixed pad's inner face in the wrist_roll frame."""
@@ -36,6 +42,11 @@ def _vector(values: Any) -> str:
     return " ".join(f"{value:.8g}" for value in values)
 
 
+def _camera(name: str) -> str:
+    position, axes, fovy = MOUNTS[name]
+    return f'<camera name="{name}" mode="fixed" pos="{_vector(position)}" xyaxes="{_vector(axes)}" fovy="{fovy}"/>'
+
+
 def _link(start: Any, end: Any, radius: float) -> str:
     """A visible segment of the arm; it collides with objects, not with itself."""
     return f'<geom class="link" type="capsule" size="{radius}" fromto="{_vector(start)} {_vector(end)}"/>'
@@ -50,7 +61,7 @@ def _links(joints: list[dict[str, Any]]) -> dict[str, str]:
       <geom class="finger" type="box" pos="{PAD_FACE_M - 0.006} 0 -0.065" size="0.004 0.009 0.03"/>
       <geom name="fixed_pad" class="pad" type="box" pos="{PAD_FACE_M - 0.004} 0 {low + 0.014}"
         size="0.004 0.009 0.014"/>
-      <camera name="wrist" mode="fixed" pos="0.018 -0.080 -0.005" xyaxes="1 0 0 0 0.78 0.626" fovy="66"/>"""
+      {_camera("wrist")}"""
     # The jaw is drawn where it stands with the pads parallel, then turned back into its own frame.
     shapes["gripper"] = f"""
       <body pos="0 0 0" euler="-1.5707963 0 0"><body euler="0 {_PARALLEL_RAD} 0">
@@ -126,7 +137,7 @@ def mjcf() -> str:
     <geom name="table" type="plane" size="1.5 1.5 0.1" material="table" contype="2" conaffinity="3"
       friction="0.9 0.01 0.001"/>
     <geom class="link" type="box" pos="0.02 0 0.03" size="0.04 0.035 0.03" rgba="0.25 0.25 0.27 1"/>
-    <camera name="front" mode="fixed" pos="0.56 0 0.50" xyaxes="0 1 0 -0.789 0 0.615" fovy="42"/>
+    {_camera("front")}
     {_arm(spec)}
     {_pool()}
   </worldbody>
