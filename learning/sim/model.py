@@ -22,8 +22,8 @@ MOUNTS: dict[str, tuple[tuple[float, float, float], tuple[float, ...], float]] =
     "front": ((0.56, 0.0, 0.50), (0.0, 1.0, 0.0, -0.789, 0.0, 0.615), 42.0),
     "wrist": ((0.018, -0.080, -0.005), (1.0, 0.0, 0.0, 0.0, 0.78, 0.626), 66.0),
 }
-"""How each camera is mounted, front on the base and wrist on the wrist_roll link: position (metres), image right and up,
-and vertical field of view (degrees). As on a real robot, a scene's cameras are a little off."""
+"""How each camera is mounted, front on the base and wrist on the wrist_roll link: position (metres), image right and
+up, and vertical field of view (degrees). As on a real robot, a scene's cameras are a little off."""
 
 PAD_FACE_M = -0.002
 """x of the fixed pad's inner face in the wrist_roll frame."""
