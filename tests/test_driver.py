@@ -103,7 +103,7 @@ def test_stop_comes_to_rest_then_switches_torque_off(bus: BusProcess, loop: Cont
     log = driver.drain()
     speed = np.abs(np.diff(log["commanded"][:, 0])) / (np.diff(log["time_ns"]) * 1e-9)
     assert speed[log["state"][1:] == STATES.index("running")].max() > 0.1
-    assert speed[-2] == 0.0
+    assert speed[log["state"][1:] == STATES.index("hold")][-1] < 0.1
     driver.stop()  # stopping what is stopped is fine
     driver.start()
     assert state(loop) == "ready"
@@ -252,8 +252,14 @@ def test_a_loop_in_use_is_stepped_by_nobody_else(driver: Driver, bus: BusProcess
 
 def test_the_log_is_a_timeline(driver: Driver, loop: ControlLoop) -> None:
     offer_move(loop, 0.01, horizon=8)
-    eventually(lambda: state(loop) == "hold", "the chunk runs out")
-    log = driver.drain()
+    parts = [driver.drain()]
+
+    def ends_in_hold() -> bool:
+        parts.append(driver.drain())
+        return bool(np.concatenate(parts)["state"][-1] == STATES.index("hold"))
+
+    eventually(ends_in_hold, "the chunk runs out")
+    log = np.concatenate(parts)
     states = [STATES[s] for s in log["state"]]
     changes = [now for now, before in zip(states[1:], states, strict=False) if now != before]
     assert changes[-2:] == ["running", "hold"]
