@@ -34,7 +34,7 @@ class Arm:
     def forward(
         self, joints: ArrayLike, frame: str = "pinch"
     ) -> tuple[float, float, float, float, float, float, float]:
-        """Pose x, y, z, qw, qx, qy, qz of a frame, or of a joint's body by the joint's name. ValueError: unknown frame."""
+        """Pose x, y, z, qw, qx, qy, qz of a frame, or of a joint's body by its name. ValueError: unknown frame."""
     def pinch_pose(self, joints: ArrayLike) -> PoseTuple:
         """x, y, z and yaw of the pinch point; yaw is the heading, in the base's xy plane, of the pinch frame's +z axis,
         which points from the fixed pad to the moving one: the direction the gripper opens in."""
@@ -128,8 +128,8 @@ class ControlLoop:
     def step(self, now_ns: int, feedback: ArrayLike | None = None) -> Command:
         """`feedback` (6,) is a measurement taken since the last step. ArmError while a `Driver` steps this loop."""
     def advance(self, start_ns: int, count: int, feedback: ArrayLike) -> NDArray[np.float64]:
-        """`count` steps one period apart, the first at `start_ns`, with `feedback` measured afresh at each; the next call
-        starts at `start_ns + count * period_ns`. Returns the last command (6,)."""
+        """`count` steps one period apart, the first at `start_ns`, with `feedback` measured afresh at each; the next
+        call starts at `start_ns + count * period_ns`. Returns the last command (6,)."""
     def offer(self, chunk: Chunk) -> Offer: ...
     def start(self) -> None:
         """idle → ready from the measured pose, at the next step that has feedback."""
@@ -153,7 +153,7 @@ class CallRow(TypedDict):
 class SubtaskMemory:
     """What was called, how it ended, and where objects were. At most 256 calls and 32 objects a task.
 
-    With a journal every change is on the disk before the call returns, and opening the same journal restores the memory.
+    With a journal every change is on the disk before the call returns, and opening it again restores the memory.
     TaskError when it is full or calls come in a wrong order; ConfigError when the journal is not usable.
     """
 
