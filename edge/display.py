@@ -92,8 +92,10 @@ def panel(status: Status) -> Any:
     for i, (name, pose) in enumerate(tuple(status.places.items())):
         now.add_row("" if i else "remembered", f"{name} was at x {pose[0] * 100:.1f} y {pose[1] * 100:.1f} cm")
     now.add_row("arm", Text(_arm(status), style="red" if status.arm in ("fault", "hold") else ""))
-    now.add_row("policy", f"{status.infer_ms:.1f} ms, finished {status.finished:.2f}, {status.chunks} chunks")
-    now.add_row("planner", f"{status.plan_ms:.0f} ms")
+    if status.chunks:
+        now.add_row("policy", f"{status.infer_ms:.1f} ms, finished {status.finished:.2f}, {status.chunks} chunks")
+    if status.plan_ms is not None:
+        now.add_row("planner", f"{status.plan_ms:.0f} ms")
     for warning in tuple(status.warnings):
         now.add_row("", Text(warning, style="yellow"))
     calls = Table.grid(padding=(0, 2))

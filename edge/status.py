@@ -50,7 +50,7 @@ class Status:
     """Figures of the control loop: rate_hz, late_us (p99), late_max_us, and its counters."""
     infer_ms: float = float("nan")
     finished: float = float("nan")
-    plan_ms: float = float("nan")
+    plan_ms: float | None = None
     chunks: int = 0
     refused_chunks: int = 0
     began_ns: int = -1
@@ -64,6 +64,9 @@ class Status:
         take = getattr(self, f"_{kind}", None)
         if take is not None:
             take(record)
+
+    def _start(self, record: Record) -> None:
+        self.task = record.get("task") or ""
 
     def _task(self, record: Record) -> None:
         self.task, self.phase, self.reason = record["text"], "planning", ""
