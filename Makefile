@@ -86,6 +86,7 @@ $(STAMPS)/packages: pyproject.toml $(STAMPS)/debian | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[sim,learn,dev]"
 	@touch $@
 
+# Installing the packages has built the core as well.
 $(STAMPS)/built: $(STAMPS)/packages $(NATIVE)
-	@$(if $(filter $(NATIVE),$?),$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .)
+	@$(if $(filter $(STAMPS)/packages,$?),,$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .)
 	@touch $@
