@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from edge._core import Arm
 from edge.tabletop import API
 from learning.dataset import Cache
 from learning.policy import diffusion, students, vision
 from learning.policy.data import Demonstrations, Vocabulary
-from learning.policy.encoder import GRID
+from learning.policy.encoder import CONDITION, GRID, Encoder, Eye
 from learning.policy.heads import CHUNK, HORIZON, ChunkNet
+from learning.policy.rays import Rays
+from learning.policy.refiner import Refiner, refiner_loss
 from learning.policy.student import Student, load_student
+from learning.policy.tool import ToolPose
 from learning.policy.trainer import train
+from learning.sim.world import READY, World
+from learning.tasks import sample
 
 CALLS = ('pick("red cube")', 'place_on("blue plate")')
 STEPS = 40
@@ -185,7 +192,7 @@ def test_the_robot_answers_the_same_picture_with_the_same_chunk(cache: Cache, tm
     batch = data.batch(np.arange(2))
     inputs = (batch.front[:1], batch.wrist[:1], batch.joints[:1], batch.words[:1].int(), batch.goal[:1])
     with torch.no_grad():
-        one = Student(seen, ChunkNet(), "distilled").eval()
+        one = Student(seen, Refiner(), ChunkNet(Refiner.FEATURES), "distilled").eval()
         first, again = one(*inputs), one(*inputs)
         stage_one, origin = load_student(tmp_path, "stage-one")
         chunk, finished = stage_one(*inputs)
@@ -193,3 +200,57 @@ def test_the_robot_answers_the_same_picture_with_the_same_chunk(cache: Cache, tm
     assert chunk.shape == (1, HORIZON, 6)
     assert 0 <= float(finished) <= 1
     assert origin["encoder"]["steps"] == 1
+
+
+def test_tool_pose_is_the_cores_forward_kinematics() -> None:
+    arm = Arm("edge/robots/so101.json")
+    joints = np.random.default_rng(0).uniform(-1.5, 1.5, (50, 6))
+    points, axes, *_ = ToolPose()(torch.tensor(joints, dtype=torch.float32))
+    for q, point, frame in zip(joints, points, axes, strict=True):
+        x, y, z, yaw = arm.pinch_pose(q)
+        np.testing.assert_allclose(point, (x, y, z), atol=2e-6)
+        opens = frame[:, 2]
+        assert abs(np.angle(np.exp(1j * (float(torch.atan2(opens[1], opens[0])) - yaw)))) < 1e-4
+
+
+def test_rays_find_the_cube_that_the_cameras_see() -> None:
+    """A cube, projected by the simulator and cast back, is where it is: for both cameras, at any arm pose."""
+    world = World()
+    scene, _ = sample("put", np.random.default_rng(4))
+    for seed in range(5):
+        joints = READY + np.random.default_rng(seed).uniform(-0.25, 0.25, 6)
+        world.reset(replace(scene, camera=(0.0,) * 6, wrist_camera=(0.0,) * 6), joints)
+        _, _, wrist, wrist_axes = ToolPose()(torch.tensor(world.joints()[None], dtype=torch.float32))
+        for camera, point, axes in (
+            ("front", torch.zeros(1, 3), torch.eye(3)[None]),
+            ("wrist", wrist, wrist_axes),
+        ):
+            for item in (i for i in world.items() if i.shape == "cube"):
+                pose = world.pose_of(item.name)
+                u, v = world.project(camera, (pose.x, pose.y, pose.z))
+                if 0 < u < 1 and 0 < v < 1:
+                    cut = Rays(camera)(torch.tensor([[u, v]], dtype=torch.float32), point, axes)[0, :2]
+                    np.testing.assert_allclose(cut.detach(), (pose.x, pose.y), atol=2e-3)
+
+
+def test_refiner_learns_to_trust_the_remembered_place() -> None:
+    """Pictures that say nothing, a goal that says where: after a few steps the goal is believed."""
+    torch.manual_seed(0)
+    net = Refiner()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+
+    def batch() -> tuple[torch.Tensor, ...]:
+        raw, joints = torch.randn(64, Encoder.RAW), 0.3 * torch.randn(64, 6)
+        start = 2 * Eye.FEATURES + CONDITION
+        place = torch.rand(64, 3) * 0.2
+        raw[:, start : start + 6] = torch.cat([torch.ones(64, 1), place, torch.zeros(64, 2)], dim=1)
+        return raw, joints, torch.cat([place, torch.zeros(64, 2)], dim=1), torch.zeros(64)
+
+    _, before = refiner_loss(net, *batch())
+    for _ in range(150):
+        loss, _ = refiner_loss(net, *batch())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    _, after = refiner_loss(net, *batch())
+    assert after < 0.35 * before
