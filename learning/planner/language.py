@@ -16,14 +16,14 @@ from learning.planner.model import IMAGE_TOKENS, image_embeddings, packed_hidden
 from learning.planner.moments import Moment, shuffled
 from learning.planner.packing import GROUPS, Packer, Row, visible
 from learning.planner.pictures import Picture, Studio
-from learning.planner.programs import Tree, picture_task, questions, text_task, tree_of, walk
+from learning.planner.programs import Tree, picture_task, questions, text_lesson, text_task, tree_of, walk
 from learning.planner.vision import Views
 from learning.sim.scene import Scene, sample_names, sample_scene
 
 BATCH = 8
-MAX_TOKENS = 320
+MAX_TOKENS = 448
 """Of text behind one picture."""
-_QUESTIONS = 2
+_QUESTIONS = 1
 ALIGNMENT = 0.3
 """Weight of `Alignment.loss`."""
 
@@ -97,7 +97,7 @@ class Lessons:
         trees += questions(moment, rng, _QUESTIONS)
         length = 1 + sum(self.packer.length(tree) for tree in trees)
         while (task := text_task([item.name for item in moment.items], rng)) is not None:
-            tree = tree_of(walk(task, scene.items, rng), 0)
+            tree = text_lesson(walk(task, scene.items, rng), rng)
             length += self.packer.length(tree)
             if length > MAX_TOKENS:
                 break

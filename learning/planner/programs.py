@@ -15,7 +15,7 @@ from learning.sim.scene import Item
 from learning.tasks import KINDS, PICTURE_ONLY, Task, cubes, distance_to_arm, next_call, plates, rests_on
 
 TEXT_KINDS = tuple(kind for kind in KINDS if kind not in PICTURE_ONLY)
-_TEXT_SHARES = {"pick": 0.08, "put": 0.15, "stack": 0.17, "swap": 0.3, "move": 0.12, "restore": 0.18}
+_TEXT_SHARES = {"pick": 0.05, "put": 0.18, "stack": 0.2, "swap": 0.3, "move": 0.07, "restore": 0.2}
 FAILURES = (0.0, 0.1, 0.3)
 """How often calls fail in a training transcript; one of these each."""
 MAX_CALLS = 20
@@ -84,6 +84,17 @@ def tree_of(walked: Walk, seen: int) -> Tree:
     lines = tuple(API.format_entry(entry) for entry in walked.entries[: max(steps)])
     group = kind if kind in PICTURE_ONLY else "text"
     return Tree(walked.task.text, lines, tuple(Branch(j, API.format(walked.calls[j]), group) for j in steps))
+
+
+def text_lesson(walked: Walk, rng: np.random.Generator) -> Tree:
+    """A walk of a text-only kind cut off at a random step, with few branches.
+
+    What goes where is learned from many tasks; one long transcript learned whole costs as much as several of these.
+    """
+    last = int(rng.integers(len(walked.calls)))
+    lines = tuple(API.format_entry(entry) for entry in walked.entries[:last])
+    steps = sorted({0, max(last - 1, 0), last})
+    return Tree(walked.task.text, lines, tuple(Branch(j, API.format(walked.calls[j]), "text") for j in steps))
 
 
 def _answerable(walked: Walk, seen: int, step: int) -> bool:
