@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,14 @@ def test_a_last_line_cut_off_by_a_power_loss_is_left_out_and_damage_before_it_is
         list(read_log(tmp_path))
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came to that")
+
+
 def apply_run(directory: Path) -> Status:
     write_run(directory)
     status = Status()
@@ -173,18 +182,25 @@ def test_the_video_shows_the_camera_with_the_call_written_on_it(tmp_path: Path) 
     import av
 
     status = Status(task=TASK, phase="acting", call='pick("red cube")')
-    images = itertools.cycle([np.full((192, 192, 3), (200, 30, 30), np.uint8)])
+    image = np.full((192, 192, 3), (200, 30, 30), np.uint8)
     warnings: list[str] = []
     path = tmp_path / "front.mp4"
-    recorder = VideoRecorder(path, lambda: Frame("front", next(images), 0), status, warnings.append)
+    asked = itertools.count()
+    seen = [0]
+
+    def latest() -> Frame:
+        seen[0] = next(asked)
+        return Frame("front", image, 0)
+
+    recorder = VideoRecorder(path, latest, status, warnings.append)
     recorder.start()
-    time.sleep(0.6)
+    wait_until(lambda: seen[0] >= 5 or bool(warnings))
     recorder.stop()
     assert warnings == []
     with av.open(str(path)) as video:
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
         assert video.streams.video[0].average_rate == 20
-    assert len(frames) >= 3
+    assert len(frames) >= 5
     assert frames[0].shape == (PICTURE + CAPTION, PICTURE, 3)
     assert np.abs(frames[0][100, 100].astype(int) - (200, 30, 30)).max() < 12
 
@@ -200,16 +216,18 @@ def test_a_camera_that_is_gone_darkens_the_video_and_does_not_end_it(tmp_path: P
     import av
 
     bright = Frame("front", np.full((192, 192, 3), 210, np.uint8), 0)
-    calls = itertools.count()
+    asked = itertools.count()
+    seen = [0]
 
     def latest() -> Frame:
-        if next(calls) < 4:
+        seen[0] = next(asked)
+        if seen[0] < 4:
             return bright
         raise CameraError("camera 'front' shows nothing new")
 
     recorder = VideoRecorder(tmp_path / "front.mp4", latest, Status(), pytest.fail)
     recorder.start()
-    time.sleep(0.6)
+    wait_until(lambda: seen[0] >= 8)
     recorder.stop()
     with av.open(str(tmp_path / "front.mp4")) as video:
         means = [frame.to_ndarray(format="rgb24")[:PICTURE].mean() for frame in video.decode(video=0)]
@@ -222,7 +240,7 @@ def test_a_video_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     frame = Frame("front", np.zeros((192, 192, 3), np.uint8), 0)
     recorder = VideoRecorder(tmp_path / "no/where.mp4", lambda: frame, Status(), warnings.append)
     recorder.start()
-    time.sleep(0.3)
+    wait_until(lambda: bool(warnings))
     recorder.stop()
     assert len(warnings) == 1
     assert warnings[0].startswith("no video")

@@ -63,7 +63,7 @@ class Bench:
         self.until(lambda: any(record["kind"] in kinds for record in self.records()))
 
     def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(600):
+        for _ in range(1800):
             if condition():
                 return
             assert self.process.poll() is None, self.process.communicate()
@@ -80,7 +80,7 @@ class Bench:
         return [record["text"] for record in self.records() if record["kind"] == kind]
 
     def finish(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=240)
         return self.process.returncode, out, err
 
     def close(self) -> None:
