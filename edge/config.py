@@ -159,6 +159,4 @@ def _parse(path: Path) -> dict[str, Any]:
             f"cannot read {path}", got=str(problem.strerror), fix="pass --config FILE.toml that exists"
         ) from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise ConfigError(
-            f"{path} is not TOML", got=str(problem), fix="`edge run --help` has an example"
-        ) from problem
+        raise ConfigError(f"{path} is not TOML", got=str(problem), fix="`edge run --help` has an example") from problem
