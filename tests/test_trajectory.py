@@ -82,14 +82,27 @@ def test_the_same_motion_offered_again_changes_nothing() -> None:
     assert twice.track == pytest.approx(once.track, abs=1e-3)
 
 
-def test_between_two_knots_nothing_overshoots() -> None:
+def stepped(to: float) -> Bench:
+    """A chunk whose pan targets change from 0 to `to` between two knots, followed to its end."""
     bench = Bench().ready()
     targets = np.tile(bench.measured, (16, 1))
-    targets[8:, 0] = 0.05
+    targets[8:, 0] = to
     bench.loop.offer(chunk(bench.now, targets))
     bench.step(900)
-    assert bench.track[:, 0].min() >= -1e-6
-    assert bench.track[:, 0].max() <= 0.05 + 1e-3
+    assert_within_limits(bench.track)
+    return bench
+
+
+def test_between_two_knots_nothing_overshoots() -> None:
+    sharpest = ARM.max_acceleration[0] * (PERIOD * 1e-9) ** 2 / 6  # the most that a cubic from rest to rest may cover
+    track = stepped(0.95 * sharpest).track[:, 0]
+    assert track.min() >= -1e-6
+    assert track.max() <= 0.95 * sharpest + 1e-3
+
+
+def test_a_step_that_is_too_sharp_for_the_joint_is_rounded_and_ends_on_its_target() -> None:
+    bench = stepped(0.05)
+    assert bench.measured[0] == pytest.approx(0.05, abs=1e-6)
 
 
 def test_a_late_chunk_is_entered_where_it_is_by_now() -> None:
