@@ -56,6 +56,8 @@ class ArmDescription:
     frames: tuple[FrameDescription, ...]
     model_number: int
     ticks_per_turn: int
+    ready: tuple[float, ...]
+    """Where tasks begin, in joint units."""
 
 
 def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
@@ -87,6 +89,7 @@ def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
         frames=frames,
         model_number=servo.integer("model_number", 0, 65535),
         ticks_per_turn=servo.integer("ticks_per_turn", 2, 65536),
+        ready=fields.vector("ready", len(joints)),
     )
 
 

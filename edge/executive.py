@@ -3,9 +3,10 @@
 Pure: no clock, no thread, no I/O. The real-time runtime and the lock-step evaluation drive this very code.
 
     start(task) ──► planning ── give_plan(call) ──► acting ── subtask ended ──► planning …
-                       │  done()                      │
-                       ▼                              ▼
-                    finished                       failed (a budget ran out, with the reason)
+                       │  done()                      │ │
+                       ▼                              │ └─ it failed ──► retreating ──► planning …
+                    finished                          ▼
+                                                   failed (a budget ran out, with the reason)
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from edge.api import Call, Entry, Outcome, RobotApi, Transcript
 from edge.config import Budgets
 from edge.errors import TaskError
 from edge.manifest import MonitorNumbers
-from edge.policy.monitor import Grip, Kind, SubtaskMonitor
+from edge.policy.monitor import GRIPPER, Grip, Kind, SubtaskMonitor
+from edge.policy.retreat import Retreat, retreat
 from edge.types import Chunk, Observation, Pose
 
 DEFAULT_BUDGETS = Budgets()
@@ -61,6 +63,7 @@ class State(str, Enum):
     IDLE = "idle"
     PLANNING = "planning"
     ACTING = "acting"
+    RETREATING = "retreating"
     FINISHED = "finished"
     FAILED = "failed"
 
@@ -95,6 +98,7 @@ class Executive:
         pinch_pose: Forward kinematics, joints (6,) → (x, y, z, yaw) of the pinch point: `edge._core.Arm.pinch_pose`.
         budgets: How long and how often to try.
         numbers: Thresholds of the subtask monitor, from the bundle.
+        ready: Joints (6,) that the arm goes back to after a failed call, from the bundle; None stays where it is.
         remember: False for the ablation "without memory": no transcript for the planner, no pose for the policy.
     """
 
@@ -107,11 +111,13 @@ class Executive:
         pinch_pose: Callable[[NDArray[np.float64]], Sequence[float]],
         budgets: Budgets = DEFAULT_BUDGETS,
         numbers: MonitorNumbers = DEFAULT_NUMBERS,
+        ready: Sequence[float] | None = None,
         remember: bool = True,
     ) -> None:
         self._api, self._policy, self._memory, self._pinch_pose = api, policy, memory, pinch_pose
         self._budgets, self._remember = budgets, remember
         self._numbers = numbers
+        self._ready = None if ready is None else np.array(ready, dtype=float)
         self._reset("")
 
     def _reset(self, task: str) -> None:
@@ -132,6 +138,7 @@ class Executive:
         self._monitor = SubtaskMonitor(self._numbers, self._budgets.call_s)
         self._refusals = 0
         self._trail: list[tuple[int, NDArray[np.float64]]] = []
+        self._retreat: Retreat | None = None
 
     @property
     def needs_plan(self) -> bool:
@@ -221,12 +228,17 @@ class Executive:
             self._end_task(State.FAILED, reason, now_ns)
 
     def act(self, observation: Observation, now_ns: int) -> Chunk | None:
-        """One policy step of the current call.
+        """One policy step of the current call, or one of the way back after a failed one.
 
         Returns:
             The chunk to follow, or None when there is nothing to follow: the call just ended, or none is running. The
             arm then follows what is left of the chunk before and comes to rest.
         """
+        if self.state is State.RETREATING and self._retreat is not None:
+            way_back = self._retreat.chunk(observation.time_ns)
+            if way_back is None:
+                self._retreat, self.state = None, State.PLANNING
+            return way_back
         if self.state is not State.ACTING or self.call is None:
             return None
         chunk = self._policy.infer(observation, self._api.encode(self.call), self.goal)
@@ -240,7 +252,12 @@ class Executive:
         if seen.outcome is None:
             return chunk
         self._end_call(self.call, seen.outcome, now_ns)
-        return None
+        if seen.outcome is Outcome.OK or self.over or self._ready is None:
+            return None
+        grip = float(chunk.joints[0, GRIPPER]) if seen.grip is Grip.HELD else None
+        self._retreat = retreat(observation.joints, self._ready, grip, observation.time_ns, chunk.period_ns)
+        self.state = State.RETREATING
+        return self._retreat.chunk(observation.time_ns)
 
     def stop(self, reason: str, now_ns: int) -> None:
         """Ends the task from outside: a person, a camera, the link."""

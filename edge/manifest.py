@@ -105,7 +105,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a runtime needs to know about a bundle before it opens a file of it."""
+    """Everything a runtime needs to know about a bundle before it opens a file of it.
+
+    `ready` is the pose that the policy was trained to begin from, in the order of `joints`; the arm goes back to it
+    after a failed call.
+    """
 
     format: int
     api_hash: str
@@ -119,6 +123,7 @@ class Manifest:
     made_by: Origin
     planner: PlannerPart | None = None
     monitor: MonitorNumbers = MonitorNumbers()
+    ready: tuple[float, ...] | None = None
     results: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:

@@ -64,6 +64,7 @@ class Run:
             pinch_pose=machine.arm.pinch_pose,
             budgets=config.budgets,
             numbers=manifest.monitor,
+            ready=manifest.ready,
         )
         self._stop = threading.Event()
         self._stop_reason = ""

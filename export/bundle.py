@@ -115,6 +115,7 @@ def build(
         made_by=Origin(command, seed, _versions(), {name: report for name, report in reports.items() if report}),
         planner=None if planner is None else PlannerPart(*PLANNER_FILES),
         monitor=monitor or MonitorNumbers(),
+        ready=arm.ready,
         results=dict(results or {}),
     )
     out.parent.mkdir(parents=True, exist_ok=True)

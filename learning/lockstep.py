@@ -7,7 +7,7 @@ targets, and what it computes arrives `delay_ns` later than the picture it came 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 
@@ -25,7 +25,7 @@ from edge.types import Chunk, Frame, Observation
 from learning.sim.hands import OracleHands
 from learning.sim.model import TIMESTEP_S
 from learning.sim.scene import Scene
-from learning.sim.world import World
+from learning.sim.world import READY, World
 from learning.tasks import Items, Task, judge
 
 PERIOD_NS = 50_000_000
@@ -110,12 +110,18 @@ class LockStep:
     """A policy under an executive, on a rig of its own that is reused over episodes."""
 
     def __init__(
-        self, policy: Infers, *, pace: Pace = Pace(), remember: bool = True, numbers: MonitorNumbers = DEFAULT_NUMBERS
+        self,
+        policy: Infers,
+        *,
+        pace: Pace = Pace(),
+        remember: bool = True,
+        numbers: MonitorNumbers = DEFAULT_NUMBERS,
+        ready: Sequence[float] | None = READY,
     ) -> None:
         self.rig = Rig(pace)
         self.executive = Executive(
             API, policy, _core.SubtaskMemory(), pinch_pose=self.rig.arm.pinch_pose, budgets=Budgets(), numbers=numbers,
-            remember=remember,
+            ready=ready, remember=remember,
         )  # fmt: skip
 
     def run(self, scene: Scene, task: Task, plan: Plan) -> Result:

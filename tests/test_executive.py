@@ -218,3 +218,33 @@ def test_a_call_the_robot_does_not_know_is_an_error_and_the_arm_does_not_move() 
     with pytest.raises(CallError, match="red cube"):
         rig.executive.give_plan(Call("pick", ("red cub",)), 0)
     assert rig.executive.needs_plan
+
+
+READY = (0.0, -1.2, 0.6, 1.5, 0.0, 0.46)
+
+
+def test_after_a_failed_call_the_arm_goes_back_to_where_calls_begin() -> None:
+    rig = Rig(ready=READY)
+    rig.misses = 1
+    executive = rig.run(PICK, PICK, PLACE, "done()")
+    assert rig.outcomes() == [f"{PICK} -> missed", f"{PICK} -> ok", f"{PLACE} -> ok"]
+    assert executive.state is State.FINISHED
+
+
+def test_the_way_back_ends_at_the_ready_pose_and_then_the_planner_is_asked() -> None:
+    rig = Rig(ready=READY)
+    executive = rig.executive
+    executive.start(TASK, rig.arm.now_ns)
+    executive.give_plan(API.parse(PICK), rig.arm.now_ns)
+    chunk = None
+    while executive.state is State.ACTING:
+        chunk = executive.act(rig.arm.observe(), rig.arm.now_ns)
+        rig.arm.follow(chunk)
+    assert rig.outcomes() == [f"{PICK} -> missed"]
+    assert executive.state is State.RETREATING
+    assert not executive.needs_plan, "the arm is in the planner's view"
+    while (chunk := executive.act(rig.arm.observe(), rig.arm.now_ns)) is not None:
+        last = chunk
+        rig.arm.follow(chunk)
+    assert tuple(last.joints[-1]) == pytest.approx(READY)
+    assert executive.needs_plan

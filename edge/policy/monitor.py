@@ -82,7 +82,7 @@ class SubtaskMonitor:
       then `ok` if something is held and `missed` if the gripper had opened for it; a placement is `ok` once it let go;
     - a grasp whose gripper opened, closed and stayed empty for `empty_for_s` is `missed`;
     - a placement that has held nothing for `empty_for_s` and never let go is `lost`;
-    - a call over its budget is `timeout`.
+    - a call over its budget is `timeout`, but a grasp that holds something then is `ok`: what it was for is done.
 
     Args:
         numbers: Thresholds, from the bundle's manifest.
@@ -138,6 +138,8 @@ class SubtaskMonitor:
                 return Outcome.OK if grip is Grip.HELD else Outcome.MISSED
             if unheld and self._opened:
                 return Outcome.MISSED
+            if self._overdue(now_ns) and grip is Grip.HELD:
+                return Outcome.OK
         elif self._kind is Kind.PLACE:
             if finished and self._opened:
                 return Outcome.OK
@@ -145,7 +147,10 @@ class SubtaskMonitor:
                 return Outcome.LOST
         elif finished:
             return Outcome.OK
-        return Outcome.TIMEOUT if now_ns - self._begun_ns >= self._budget_ns else None
+        return Outcome.TIMEOUT if self._overdue(now_ns) else None
+
+    def _overdue(self, now_ns: int) -> bool:
+        return now_ns - self._begun_ns >= self._budget_ns
 
 
 def commanded_at(chunk: Chunk, now_ns: int) -> float:

@@ -12,7 +12,7 @@ from learning.sim.scene import Item, Scene
 
 IMAGE_SIZE = 192
 CONTROL_PERIOD_S = 0.05
-READY = np.array([0.0, -1.2, 0.6, 1.5, 0.0, 0.46])
+READY = np.array(table.description()["ready"])
 """Where every place ends and every task begins: held high, gripper open, the table in full view."""
 
 RGB = {
