@@ -1,7 +1,7 @@
 """The way back after a failed call: in joint space to the ready pose, from which the policy was trained to begin.
 
-A gripper stuck on top of a cube sees the same picture for ever. A retreat gives the policy a fresh start and the planner
-a free view of the table.
+A gripper stuck on top of a cube sees the same picture for ever. A retreat gives the policy a fresh start, and the
+planner a free view of the table.
 """
 
 from __future__ import annotations
