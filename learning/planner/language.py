@@ -47,7 +47,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class Batch:
-    """Lessons with their pictures."""
+    """Lessons with their pictures: row i of the text is behind picture i modulo their number."""
 
     views: Views
     text: Packed
@@ -89,20 +89,26 @@ class Lessons:
         self.packer, self.studio, self.alignment = Packer(tokenizer), studio, Alignment(tokenizer)
         self.prefix = torch.from_numpy(self.packer.prefix)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Scene, Moment, list[Tree]]:
-        """A table at some moment of some task, and trees that can be learned from a picture of it."""
+    def draw(self, rng: np.random.Generator, asked: int = _QUESTIONS) -> tuple[Scene, Moment, list[Tree]]:
+        """A table at some moment of some task, and trees that a picture of it can teach, `asked` questions among
+        them."""
         scene, moment, trees = self._main_lesson(rng)
         if (fresh := picture_task(moment, rng)) is not None:
             trees.append(tree_of(walk(fresh, moment.items, rng), 0))
-        trees += questions(moment, rng, _QUESTIONS)
-        length = 1 + sum(self.packer.length(tree) for tree in trees)
-        while (task := text_task([item.name for item in moment.items], rng)) is not None:
-            tree = text_lesson(walk(task, scene.items, rng), rng)
-            length += self.packer.length(tree)
-            if length > MAX_TOKENS:
-                break
-            trees.append(tree)
-        return scene, moment, trees
+        trees += questions(moment, rng, asked)
+        return scene, moment, trees + self._text(scene, trees, rng)
+
+    def _text(self, scene: Scene, trees: Sequence[Tree], rng: np.random.Generator) -> list[Tree]:
+        """Lessons that need no picture, as many as fit behind `trees`."""
+        length, more = 1 + sum(self.packer.length(tree) for tree in trees), list[Tree]()
+        while length < MAX_TOKENS or not (trees or more):
+            task = text_task([item.name for item in scene.items], rng)
+            if task is not None:
+                tree = text_lesson(walk(task, scene.items, rng), rng)
+                length += self.packer.length(tree)
+                if length <= MAX_TOKENS or not (trees or more):
+                    more.append(tree)
+        return more
 
     def _main_lesson(self, rng: np.random.Generator) -> tuple[Scene, Moment, list[Tree]]:
         """The table, and the task that brought it where it is."""
@@ -121,14 +127,18 @@ class Lessons:
         seen = 0 if rng.random() < 0.35 else int(rng.integers(len(walked.moments)))
         return scene, walked.moments[seen], [tree_of(walked, seen)]
 
-    def batch(self, rng: np.random.Generator, count: int = BATCH) -> Batch:
-        """Random lessons, rendered and packed."""
+    def batch(self, rng: np.random.Generator, count: int = BATCH, *, polish: bool = False) -> Batch:
+        """Random lessons, rendered and packed. With `polish`: no questions, and a second row of text."""
         pictures: list[Picture] = []
         rows: list[Row] = []
+        scenes: list[Scene] = []
         for _ in range(count):
-            scene, moment, trees = self.draw(rng)
+            scene, moment, trees = self.draw(rng, 0 if polish else _QUESTIONS)
             pictures.append(self.studio.picture(scene, moment))
             rows.append(self.packer.pack(trees))
+            scenes.append(scene)
+        if polish:
+            rows += [self.packer.pack(self._text(scene, (), rng)) for scene in scenes]
         return Batch(Views.of(pictures), collate_rows(rows, len(self.prefix)))
 
     def loss(
@@ -142,7 +152,8 @@ class Lessons:
             batch: The lessons.
         """
         text, images = batch.text, image_embeddings(model, features)
-        hidden = packed_hidden(model, self.prefix, images, text.ids, text.positions, text.mask)
+        seen = images.repeat(len(text.ids) // len(images), 1, 1)
+        hidden = packed_hidden(model, self.prefix, seen, text.ids, text.positions, text.mask)
         logits = model.lm_head(hidden.flatten(0, 1)[text.at]).float()
         loss = (functional.cross_entropy(logits, text.label, reduction="none") * text.weight).sum() / text.weight.sum()
         alignment = self.alignment.loss(model, images, batch.views)

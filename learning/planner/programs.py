@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.api import Call, Entry
 from edge.tabletop import API, COLOURS
-from learning.phrasings import phrase
+from learning.phrasings import TRAIN, phrase
 from learning.planner.moments import Moment, Teleport
 from learning.sim.scene import Item
 from learning.tasks import KINDS, PICTURE_ONLY, Task, cubes, distance_to_arm, next_call, plates, rests_on
@@ -19,6 +19,7 @@ _TEXT_SHARES = {"pick": 0.05, "put": 0.18, "stack": 0.2, "swap": 0.3, "move": 0.
 FAILURES = (0.0, 0.1, 0.3)
 """How often calls fail in a training transcript; one of these each."""
 MAX_CALLS = 20
+_TURNED = 0.3
 _CLEAR_MARGIN_M = 0.008
 """Nearer differences in distance are no lesson: the picture does not settle them."""
 
@@ -91,7 +92,7 @@ def text_lesson(walked: Walk, rng: np.random.Generator) -> Tree:
 
     What goes where is learned from many tasks; one long transcript learned whole costs as much as several of these.
     """
-    last = int(rng.integers(len(walked.calls)))
+    last = int(rng.integers(len(walked.calls), size=2).max())
     lines = tuple(API.format_entry(entry) for entry in walked.entries[:last])
     steps = sorted({0, max(last - 1, 0), last})
     return Tree(walked.task.text, lines, tuple(Branch(j, API.format(walked.calls[j]), "text") for j in steps))
@@ -116,8 +117,16 @@ def text_task(names: Sequence[str], rng: np.random.Generator) -> Task | None:
         objects = tuple(takes.get(str(kind), cube[:2]))
         task = Task(str(kind), objects, "")
         if len(objects) == (1 if kind in ("pick", "move") else 2) and not held_out_pair(task):
-            return Task(str(kind), objects, phrase(str(kind), objects, rng))
+            return Task(str(kind), objects, _said(str(kind), objects, rng))
     return None
+
+
+def _said(kind: str, objects: tuple[str, ...], rng: np.random.Generator) -> str:
+    """A training phrasing; those that name the second object first are rare and hard, and drawn more often."""
+    turned = [row for row in TRAIN[kind] if "{b}" in row and row.find("{b}") < row.find("{a}")]
+    if turned and rng.random() < _TURNED:
+        return turned[rng.integers(len(turned))].format(**dict(zip("ab", objects, strict=False)))
+    return phrase(kind, objects, rng)
 
 
 def picture_task(moment: Moment, rng: np.random.Generator) -> Task | None:

@@ -1,4 +1,4 @@
-"""One command trains the planner: three stages, one checkpoint, resumable anywhere."""
+"""One command trains the planner: four stages, one checkpoint, resumable anywhere."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from learning.planner.save import save_planner
 from learning.planner.tokenizer import specials, train_tokenizer
 from learning.planner.vision import draw_views, scores
 
-SHARES = {"vision": 0.15, "language": 0.4, "together": 0.45}
-RATES = {"vision": 1.0, "language": 1.0, "together": 0.35}
-SCHEDULES = {"vision": {}, "language": {"hold": 0.6, "floor": 0.35}, "together": {"hold": 0.3}}
-"""The language stage ends at the rate that the last stage begins with."""
+SHARES = {"vision": 0.15, "language": 0.35, "together": 0.25, "polish": 0.25}
+RATES = {"vision": 1.0, "language": 1.0, "together": 0.35, "polish": 0.3}
+SCHEDULES = {"vision": {}, "language": {"hold": 0.6, "floor": 0.35}, "together": {"hold": 0.3}, "polish": {"hold": 0.2}}
+"""The language stage ends at the rate that the next begins with."""
+FROZEN_EYES = ("language", "polish")
 SAVE_EVERY_S, SHOW_EVERY = 120.0, 20
 
 Report = dict[str, float]
@@ -104,7 +105,7 @@ class Trainer:
             parameter.requires_grad_(True)
         if stage == "vision":
             return [eye, self.heads], self._vision_loss
-        if stage == "language":
+        if stage in FROZEN_EYES:
             for parameter in [*eye.parameters(), *self.heads.parameters()]:
                 parameter.requires_grad_(False)
             return [self.model], self._language_loss
@@ -120,8 +121,8 @@ class Trainer:
         return loss, scores(self.heads, features, views)
 
     def _language_loss(self, rng: np.random.Generator) -> tuple[Tensor, Report]:
-        batch = self.lessons.batch(rng, self.plan.batch)
-        frozen = self.at.stage == "language"
+        batch = self.lessons.batch(rng, self.plan.batch, polish=self.at.stage == "polish")
+        frozen = self.at.stage in FROZEN_EYES
         with torch.autocast("cpu", torch.bfloat16):
             with torch.set_grad_enabled(not frozen):
                 features = see(self.model, batch.views.images)
