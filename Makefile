@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMPS := build/stamps
 # The CPU build: any other torch requirement brings several gigabytes of CUDA packages.
 TORCH := torch==2.13.0
+# The release that pyproject.toml asks for.
+LLAMA := llama-cpp-python==0.3.36
 # A compiler, the C++ tests' framework, and the off-screen renderer of the simulated cameras.
 DEBIAN := build-essential doctest-dev libegl1 libgl1-mesa-dri
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
@@ -82,7 +84,7 @@ $(BIN)/python:
 # What the editable build needs comes first: it runs without isolation, so that a rebuild finds the same headers.
 $(STAMPS)/packages: pyproject.toml $(STAMPS)/debian | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" scikit-build-core pybind11 cython cmake ninja llama-cpp-python
+	$(BIN)/python -m pip install --quiet "$(TORCH)" scikit-build-core pybind11 cython cmake ninja "$(LLAMA)"
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[sim,learn,dev]"
 	@touch $@
 
