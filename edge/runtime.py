@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge.api import RobotApi, Transcript
@@ -199,13 +199,17 @@ class Run:
         return frames
 
     def _offer(self, chunk: Chunk) -> None:
+        age_ms = (time.monotonic_ns() - chunk.start_ns) / 1e6
+        if self._machine.loop.snapshot()["at_rest"]:
+            # Nothing moved since the picture: the chunk is as good as new, and its first targets are not to be skipped.
+            chunk = replace(chunk, start_ns=time.monotonic_ns())
         offer = self._machine.loop.offer(chunk)
         self._log.write(
             "chunk",
             accepted=bool(offer),
             id=offer.chunk_id,
             start_ns=chunk.start_ns,
-            age_ms=(time.monotonic_ns() - chunk.start_ns) / 1e6,
+            age_ms=age_ms,
             infer_ms=self._machine.policy.last_ms,
             finished=chunk.finished,
         )
