@@ -62,9 +62,9 @@ class Loop:
 
 @dataclass(frozen=True)
 class Policy:
-    """`replan_every` targets after a chunk began, the next one is computed. `threads` of the inference backend."""
+    """`threads` of the inference backend; targets until the next chunk is computed, 0 for what the bundle says."""
 
-    replan_every: int = 4
+    replan_every: int = 0
     threads: int = 1
 
 
@@ -98,7 +98,6 @@ class RunConfig:
             "loop.rate_hz": self.loop.rate_hz,
             "loop.bus_hz": self.loop.bus_hz,
             "loop.priority": self.loop.priority,
-            "policy.replan_every": self.policy.replan_every,
             "policy.threads": self.policy.threads,
             "planner.threads": self.planner.threads,
         }
@@ -107,6 +106,7 @@ class RunConfig:
                 raise ConfigError(f"{name} cannot be used", expected="a number above 0", got=str(value))
         for name, count in (
             ("budgets.retries", self.budgets.retries),
+            ("policy.replan_every", self.policy.replan_every),
             ("budgets.plan_attempts", self.budgets.plan_attempts),
         ):
             if count < 0:

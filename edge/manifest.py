@@ -22,15 +22,30 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Rates:
-    """`target_hz` targets a second, `horizon` targets in a chunk."""
+    """How a policy's chunks are meant to be followed.
+
+    Attributes:
+        target_hz: Targets a second.
+        horizon: Targets in a chunk.
+        replan_every: The next chunk is computed after so many.
+        lead: The arm is sent where the chunk is so many targets later. It makes up for the servos' lag, and keeps a
+            policy that eases into every motion from starting over at each chunk.
+    """
 
     target_hz: float
     horizon: int
+    replan_every: int = 8
+    lead: int = 2
 
     @property
     def period_ns(self) -> int:
         """Time between two targets of a chunk."""
         return round(1e9 / self.target_hz)
+
+    @property
+    def lead_ns(self) -> int:
+        """By how much a chunk is moved forward in time."""
+        return self.lead * self.period_ns
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Run:
         self._machine, self._config, self._log, self._motion = machine, config, log, motion
         manifest = machine.bundle.manifest
         self._image_size = manifest.images.planner
-        self._step_ns = config.policy.replan_every * manifest.rates.period_ns
+        self._step_ns = (config.policy.replan_every or manifest.rates.replan_every) * manifest.rates.period_ns
         self._executive = Executive(
             api,
             machine.policy,

@@ -62,6 +62,7 @@ def build(
     planner: Path | None = None,
     robot: Path = SO101,
     monitor: MonitorNumbers | None = None,
+    pace: Mapping[str, int] | None = None,
     results: Mapping[str, Any] | None = None,
     command: str = "",
     seed: int | None = None,
@@ -75,6 +76,7 @@ def build(
         planner: Directory that `python -m export planner` wrote, or None for a policy without a planner.
         robot: Arm description.
         monitor: How the end of a subtask is read; the defaults fit the reference arm.
+        pace: `replan_every` and `lead`, where they differ from the defaults.
         results: How well it did, as an evaluation wrote it.
         command: What reproduces the parts.
         seed: Seed of their training.
@@ -98,7 +100,7 @@ def build(
     horizon = backend.outputs["chunk"][1][1] if "chunk" in backend.outputs else 0
     size = backend.inputs["front"][1][1] if "front" in backend.inputs else 0
     rates, images = (
-        Rates(TARGET_HZ, horizon),
+        Rates(TARGET_HZ, horizon, **dict(pace or {})),
         Images(size, int(reports.get("planner", {}).get("image_size", PLANNER_IMAGE))),
     )
     Policy(backend, rates, images)  # refuses a graph that breaks the contract
@@ -221,6 +223,8 @@ def _bundle_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, metavar="JSON", help="how well it did, to travel with it")
     parser.add_argument("--made-by", default="", metavar="TEXT", help="the commands that reproduce the parts")
     parser.add_argument("--seed", type=int, help="seed of the training")
+    parser.add_argument("--replan-every", type=int, metavar="N", help="targets until the next chunk (default: 8)")
+    parser.add_argument("--lead", type=int, metavar="N", help="targets by which the arm is sent ahead (default: 2)")
     parser.add_argument("--monitor", action="append", default=[], metavar="KEY=NUMBER", help="e.g. held_above=0.155")
 
 
@@ -240,6 +244,7 @@ def _run_bundle(arguments: Namespace) -> int:
         arguments.out,
         planner=arguments.planner,
         monitor=_monitor(arguments.monitor),
+        pace={k: v for k in ("replan_every", "lead") if (v := getattr(arguments, k)) is not None},
         results=results,
         command=command,
         seed=arguments.seed,

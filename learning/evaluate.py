@@ -27,7 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge.tabletop import API
-from learning.lockstep import LockStep, OracleArm, Plan, Result, Rig, run_flat
+from learning.lockstep import LockStep, OracleArm, Pace, Plan, Result, Rig, run_flat
 from learning.sim.scene import Scene
 from learning.tasks import KINDS, PICTURE_ONLY, Task, next_call, pair_is_held_out, sample
 
@@ -113,7 +113,11 @@ def _runner(cell: str, bundle_path: Path, flat: Path | None) -> Callable[[Scene,
     if cell == "planner":
         arm = OracleArm()
         return lambda scene, task: arm.run(scene, task, plan)
-    lockstep = LockStep(Policy.load(bundle, API), remember=cell != "both-no-memory", numbers=bundle.manifest.monitor)
+    manifest = bundle.manifest
+    lockstep = LockStep(
+        Policy.load(bundle, API), pace=Pace(every=manifest.rates.replan_every), remember=cell != "both-no-memory",
+        numbers=manifest.monitor, ready=manifest.ready,
+    )  # fmt: skip
     return lambda scene, task: lockstep.run(scene, task, plan)
 
 

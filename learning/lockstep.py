@@ -59,7 +59,7 @@ class Pace:
         limit_s: The robot's patience with a whole task.
     """
 
-    every: int = 4
+    every: int = 8
     delay_ns: int = 20_000_000
     plan_ns: int = 200_000_000
     limit_s: float = 120.0

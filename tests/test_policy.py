@@ -87,7 +87,8 @@ def test_what_the_graph_sees_is_the_observation_the_call_and_the_goal(tmp_path: 
     assert chunk.joints[14, :5] == pytest.approx(call)
     assert chunk.joints[15] == pytest.approx([1, 0.1, 0.2, 0.3, 1, 0])
     assert chunk.finished == pytest.approx(0.2)
-    assert (chunk.start_ns, chunk.period_ns) == (7_000, 50_000_000)
+    assert chunk.start_ns == 7_000 - RATES.lead_ns, "the arm is sent ahead by the lead"
+    assert (RATES.lead_ns, chunk.period_ns) == (100_000_000, 50_000_000)
     assert policy.last_ms > 0
 
 

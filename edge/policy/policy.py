@@ -82,7 +82,9 @@ class Policy:
         outputs = self._backend.run(inputs)
         self.last_ms = (time.perf_counter() - begin) * 1e3
         joints = outputs["chunk"][0].astype(np.float64)
-        return Chunk(observation.time_ns, self._rates.period_ns, joints, float(outputs["finished"][0, 0]))
+        return Chunk(
+            observation.time_ns - self._rates.lead_ns, self._rates.period_ns, joints, float(outputs["finished"][0, 0])
+        )
 
     @staticmethod
     def _frame(observation: Observation, camera: str) -> NDArray[np.uint8]:
