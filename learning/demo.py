@@ -9,7 +9,8 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edge.errors import EdgeError
 from edge.report.directory import report
 from edge.run_log import LOG, RunLog
 from learning.asked import read_task, scene_for
+from learning.cyclictest import Cyclictest
 from learning.sim.device import DeviceSpec, SimDevice
 
 TASKS = ("put the red cube on the blue plate", "swap the red cube and the green cube")
@@ -77,23 +79,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="run directories (default: runs)"
     )
+    parser.add_argument(
+        "--cyclictest", action="store_true", help="measure the machine's own latency beside it (rt-tests)"
+    )
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
     arguments = parser.parse_args(argv)
     options = ["--bundle", arguments.bundle] if arguments.bundle else []
-    trials = []
     try:
-        for text in [arguments.task] if arguments.task else TASKS:
-            for seed in range(arguments.seed, arguments.seed + arguments.repeat):
-                print(f"\n— {text} (seed {seed})", flush=True)
-                trials.append(try_task(text, seed, arguments.runs, options))
-                print(f"simulator {'done' if trials[-1].done else 'NOT done'}", flush=True)
+        beside = Cyclictest() if arguments.cyclictest else None
+        with beside or nullcontext():
+            trials = list(_trials(arguments, options))
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     print()
     for line in verdict(trials):
         print(line)
+    if beside is not None and (own := beside.latency) is not None:
+        print(f"cyclictest beside it: {own.p99:.0f} µs (p99), {own.worst:.0f} µs (once), n = {own.n}")
     return 0 if all(trial.done and trial.status == 0 for trial in trials) else 1
+
+
+def _trials(arguments: argparse.Namespace, options: Sequence[str]) -> Iterator[Trial]:
+    for text in [arguments.task] if arguments.task else TASKS:
+        for seed in range(arguments.seed, arguments.seed + arguments.repeat):
+            print(f"\n— {text} (seed {seed})", flush=True)
+            trial = try_task(text, seed, arguments.runs, options)
+            print(f"simulator {'done' if trial.done else 'NOT done'}", flush=True)
+            yield trial
 
 
 def verdict(trials: Sequence[Trial]) -> list[str]:

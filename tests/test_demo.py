@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.errors import TaskError
+from edge.errors import ConfigError, TaskError
 from learning.asked import read_task, scene_for
+from learning.cyclictest import Latency
 from learning.demo import TASKS, Trial, verdict
 from learning.tasks import KINDS, next_call, sample
 
@@ -51,3 +52,23 @@ def test_the_verdict_tells_the_judge_from_the_robot() -> None:
     assert "edge run: 0" in rows[0]
     rows = verdict([Trial("a", seed, 0, seed != 2, 0.1, None) for seed in range(4)])
     assert any(row.startswith("3/4 done (0.30–0.95)") for row in rows)
+
+
+HISTOGRAM = """# Histogram
+000000 000000
+000010 000900
+000020 000080
+000030 000015
+# Total: 000000995
+# Min Latencies: 00009
+# Avg Latencies: 00012
+# Max Latencies: 06123
+# Histogram Overflows: 00005
+"""
+
+
+def test_cyclictest_is_read_with_what_lies_beyond_its_histogram() -> None:
+    assert Latency.read(HISTOGRAM) == Latency(n=1000, p99=30.0, worst=6123.0)
+    assert Latency.read(HISTOGRAM.replace("00005", "00500")).p99 == float("inf")
+    with pytest.raises(ConfigError, match="no histogram"):
+        Latency.read("unable to get scheduling parameters")
