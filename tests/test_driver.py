@@ -93,7 +93,7 @@ def test_a_chunk_moves_the_goals_of_the_servos(driver: Driver, bus: BusProcess, 
 
 
 def test_stop_comes_to_rest_then_switches_torque_off(bus: BusProcess, loop: ControlLoop) -> None:
-    driver = Driver(loop, bus.port)
+    driver = Driver(loop, bus.port, log_every=1)  # braking takes a few steps only
     driver.start()
     offer_move(loop, 0.02, horizon=64)
     eventually(lambda: abs(loop.snapshot()["velocity"][0]) > 0.3, "the arm moves")
