@@ -19,7 +19,7 @@ from learning.planner.moments import Moment, Teleport, shuffled
 from learning.planner.optimise import Optimiser, schedule
 from learning.planner.packing import Packer, visible
 from learning.planner.pictures import Studio, class_of
-from learning.planner.programs import Tree, held_out_pair, picture_task, text_task, tree_of, walk
+from learning.planner.programs import Tree, held_out_pair, picture_task, text_lesson, text_task, tree_of, walk
 from learning.planner.save import load_planner, save_planner
 from learning.planner.tokenizer import MAX_VOCABULARY, specials, train_tokenizer
 from learning.planner.vision import draw_views
@@ -263,6 +263,21 @@ def test_a_few_steps_of_language_help(studio, small, tokenizer) -> None:
         optimiser.step(schedule(0.1 + step / 100))
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.75 * losses[0]
+
+
+def test_polishing_adds_rows_of_text(studio, tokenizer) -> None:
+    batch = Lessons(tokenizer, studio).batch(np.random.default_rng(4), 2, polish=True)
+    assert len(batch.views.images) == 2
+    assert len(batch.text.ids) == 4
+
+
+def test_lessons_come_after_lost_objects_often() -> None:
+    rng, after = np.random.default_rng(6), 0
+    for _ in range(200):
+        scene, task = sample("swap", rng)
+        tree = text_lesson(walk(task, scene.items, rng), rng)
+        after += bool(tree.lines) and tree.lines[-1].endswith("lost")
+    assert after > 30
 
 
 def test_a_saved_planner_decides_the_same(tmp_path: Path, studio, small, tokenizer) -> None:

@@ -24,6 +24,7 @@ BATCH = 8
 MAX_TOKENS = 448
 """Of text behind one picture."""
 _QUESTIONS = 1
+_CUBES_FOR_PLATES = (1, 2, 2, 2, 2, 3)
 ALIGNMENT = 0.3
 """Weight of `Alignment.loss`."""
 
@@ -113,9 +114,9 @@ class Lessons:
     def _main_lesson(self, rng: np.random.Generator) -> tuple[Scene, Moment, list[Tree]]:
         """The table, and the task that brought it where it is."""
         draw = rng.random()
-        cubes, plates = (
-            (int(rng.integers(2, 5)), 1) if draw < 0.4 else (int(rng.integers(1, 4)), int(rng.integers(2, 4)))
-        )
+        cubes, plates = int(rng.integers(2, 5)), 1
+        if draw > 0.25:
+            cubes, plates = int(rng.choice(_CUBES_FOR_PLATES)), int(rng.integers(2, 4))
         if draw > 0.8:
             cubes, plates = int(rng.integers(1, 5)), int(rng.integers(0, 4))
         scene = sample_scene(rng, sample_names(rng, cubes, plates))
@@ -124,7 +125,7 @@ class Lessons:
         if task is None:
             return scene, start, []
         walked = walk(task, start.items, rng)
-        seen = 0 if rng.random() < 0.35 else int(rng.integers(len(walked.moments)))
+        seen = 0 if rng.random() < 0.2 else int(rng.integers(len(walked.moments)))
         return scene, walked.moments[seen], [tree_of(walked, seen)]
 
     def batch(self, rng: np.random.Generator, count: int = BATCH, *, polish: bool = False) -> Batch:

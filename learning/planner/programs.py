@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.api import Call, Entry
+from edge.api import Call, Entry, Outcome
 from edge.tabletop import API, COLOURS
 from learning.phrasings import TRAIN, phrase
 from learning.planner.moments import Moment, Teleport
@@ -90,9 +90,13 @@ def tree_of(walked: Walk, seen: int) -> Tree:
 def text_lesson(walked: Walk, rng: np.random.Generator) -> Tree:
     """A walk of a text-only kind cut off at a random step, with few branches.
 
-    What goes where is learned from many tasks; one long transcript learned whole costs as much as several of these.
+    Half of the cuts that can come after a lost object do: which one it was is hard to read off a transcript. What goes
+    where is learned from many tasks; one long transcript learned whole costs as much as several of these.
     """
     last = int(rng.integers(len(walked.calls), size=2).max())
+    lost = [i + 1 for i, (_, outcome) in enumerate(walked.entries) if outcome is Outcome.LOST]
+    if lost and rng.random() < 0.5:
+        last = lost[rng.integers(len(lost))]
     lines = tuple(API.format_entry(entry) for entry in walked.entries[:last])
     steps = sorted({0, max(last - 1, 0), last})
     return Tree(walked.task.text, lines, tuple(Branch(j, API.format(walked.calls[j]), "text") for j in steps))
@@ -122,8 +126,8 @@ def text_task(names: Sequence[str], rng: np.random.Generator) -> Task | None:
 
 
 def _said(kind: str, objects: tuple[str, ...], rng: np.random.Generator) -> str:
-    """A training phrasing; those that name the second object first are rare and hard, and drawn more often."""
-    turned = [row for row in TRAIN[kind] if "{b}" in row and row.find("{b}") < row.find("{a}")]
+    """A training phrasing; those that name the second object before the first are hard, and drawn more often."""
+    turned = [row for row in TRAIN[kind] if 0 <= row.find("{b}") < row.rfind("{a}")]
     if turned and rng.random() < _TURNED:
         return turned[rng.integers(len(turned))].format(**dict(zip("ab", objects, strict=False)))
     return phrase(kind, objects, rng)
