@@ -30,6 +30,8 @@ from edge.types import Chunk, Observation, Pose
 DEFAULT_BUDGETS = Budgets()
 DEFAULT_NUMBERS = MonitorNumbers()
 
+CLEARLY_LOWER_M = 0.005
+
 PoseTuple = tuple[float, float, float, float]
 """x, y, z in metres, yaw in radians: a `Pose` as the C++ core speaks it."""
 
@@ -265,9 +267,17 @@ class Executive:
             self._end_task(State.FAILED, reason, now_ns)
 
     def _grasped(self, contact_ns: int | None, now_ns: int) -> None:
-        """Remembers where the pads met the object: it is known to be held only later, when the arm may be lifting."""
-        joints = next((joints for time_ns, joints in self._trail if time_ns == contact_ns), self._trail[-1][1])
-        pose = self._pose(joints)
+        """Remembers where the pads met the object: it is known to be held only later, when the arm may be lifting.
+
+        Contact was seen at `contact_ns`. When observations are late even that one may be from above; a grasp from above
+        is lowest where the pads close, so a neighbouring observation that is clearly lower is nearer to the truth.
+        """
+        times = [time_ns for time_ns, _ in self._trail]
+        met = times.index(contact_ns) if contact_ns in times else len(times) - 1
+        pose = self._pose(self._trail[met][1])
+        for _, joints in self._trail[max(0, met - 1) :]:
+            other = self._pose(joints)
+            pose = other if other[2] < pose[2] - CLEARLY_LOWER_M else pose
         if self.call is not None and kind_of(self.call) is Kind.GRASP:
             self.carried = self.call.object
         if self.carried is not None:

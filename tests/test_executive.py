@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from toy_robot import CUBE_WIDTH, ToyArm, ToyMemory, ToyPolicy, pinch_pose, run
 
 from edge.api import Call, Outcome
 from edge.config import Budgets
 from edge.errors import CallError, TaskError
-from edge.executive import Executive, State
+from edge.executive import Executive, PoseTuple, State
 from edge.tabletop import API
 from edge.types import Pose
 
@@ -66,6 +68,22 @@ def test_a_place_is_remembered_from_where_the_pads_met_the_cube_not_from_where_i
     goals = [goal for tokens, goal in rig.policy.seen if tokens[0] == 3]
     assert goals
     assert all(goal == Pose(*pinch_pose([0.3])) for goal in goals)
+
+
+def test_a_grasp_first_noticed_while_lifting_is_remembered_where_it_was_lowest() -> None:
+    rig = Rig()
+    heights = {0.3: 0.017, 0.4: 0.05, 0.5: 0.09}  # by the pan angle of the script: at the cube, lifting, lifted
+
+    def forward(joints: NDArray[np.float64]) -> PoseTuple:
+        return float(joints[0]), 0.0, heights.get(round(float(joints[0]), 1), 0.08), 0.0
+
+    rig.executive = Executive(API, rig.policy, rig.memory, pinch_pose=forward)
+    # Late: one look before the gripper closes, the next when the arm has lifted a little.
+    rig.policy.scripts[1] = lambda: iter(
+        [(0.0, 0.46, 0.0), (0.3, 0.46, 0.0), (0.4, 0.12, 0.0), *[(0.5, 0.12, 0.9)] * 9]
+    )
+    rig.run(PICK)
+    assert rig.memory.places["red cube"] == (0.3, 0.0, 0.017, 0.0)
 
 
 def test_swap_reaches_both_remembered_places() -> None:
