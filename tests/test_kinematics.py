@@ -179,6 +179,7 @@ def test_a_description_that_is_no_description_is_refused(tmp_path) -> None:
 def test_an_arm_of_five_joints_is_refused(tmp_path) -> None:
     description = json.loads(SO101.read_text())
     description["joints"].pop()
+    description["ready"].pop()
     path = tmp_path / "arm.json"
     path.write_text(json.dumps(description))
     with pytest.raises(ValueError, match="6 joints is expected, the description has 5"):
