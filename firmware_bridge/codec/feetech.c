@@ -112,8 +112,9 @@ uint16_t feetech_to_sign_magnitude(int32_t value, unsigned sign_bit)
 
 int32_t feetech_from_sign_magnitude(uint16_t word, unsigned sign_bit)
 {
-    const int32_t magnitude = (int32_t)(word & ((1u << sign_bit) - 1u));
-    return (word >> sign_bit & 1u) != 0 ? -magnitude : magnitude;
+    const uint32_t bits = word;
+    const int32_t magnitude = (int32_t)(bits & ((1u << sign_bit) - 1u));
+    return (bits >> sign_bit & 1u) != 0 ? -magnitude : magnitude;
 }
 
 void feetech_parser_init(feetech_parser *parser, size_t max_params)
