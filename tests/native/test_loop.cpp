@@ -75,7 +75,8 @@ TEST_CASE("offers, holds and snapshots race with the steps") {
         }
     });
     loop.start();
-    for (int i = 0; i < 2000; ++i) {
+    // Until enough of them met a step: on a busy machine the stepper may begin after the first 2000.
+    for (int i = 0; i < 2000 || loop.published().counters.chunks_taken < 20; ++i) {
         const Published seen = loop.published();
         loop.offer(line(seen.now_ns, seen.commanded[0], 0.001));
         if (i % 100 == 0) {
@@ -86,7 +87,7 @@ TEST_CASE("offers, holds and snapshots race with the steps") {
     stepper.join();
     const Published seen = loop.published();
     CHECK(seen.counters.faults == 0);
-    CHECK(seen.counters.chunks_taken > 0);
+    CHECK(seen.counters.chunks_taken >= 20);
     for (const limiter_limits& limits : loop.arm().limits()) {
         const std::size_t i = static_cast<std::size_t>(&limits - loop.arm().limits().data());
         const limiter_state joint{seen.commanded[i], seen.velocity[i]};
