@@ -21,6 +21,7 @@ from edge.report.directory import report
 from edge.run_log import LOG, RunLog
 from learning.asked import read_task, scene_for
 from learning.cyclictest import Cyclictest
+from learning.intervals import wilson
 from learning.sim.device import DeviceSpec, SimDevice
 
 TASKS = ("put the red cube on the blue plate", "swap the red cube and the green cube")
@@ -116,8 +117,6 @@ def verdict(trials: Sequence[Trial]) -> list[str]:
         judged = "done    " if trial.done else "NOT done"
         rows.append(f"{judged}  {trial.task} (seed {trial.seed}, edge run: {trial.status})  {trial.run or ''}")
     if len(trials) > 2:
-        from learning.evaluate import wilson
-
         for text in dict.fromkeys(trial.task for trial in trials):
             mine = [trial.done for trial in trials if trial.task == text]
             low, high = wilson(sum(mine), len(mine))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge.tabletop import API
+from learning.intervals import wilson
 from learning.lockstep import LockStep, OracleArm, Pace, Plan, Result, Rig, run_flat
 from learning.sim.scene import Scene
 from learning.tasks import KINDS, PICTURE_ONLY, Task, next_call, pair_is_held_out, sample
@@ -71,16 +71,6 @@ class Score:
     seconds: float
     reason: str
     calls: tuple[str, ...]
-
-
-def wilson(successes: int, count: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927)."""
-    if count == 0:
-        return 0.0, 1.0
-    z, p = 1.959964, successes / count
-    centre, spread = p + z * z / (2 * count), z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def _runner(cell: str, bundle_path: Path, flat: Path | None) -> Callable[[Scene, Task], Result]:

@@ -12,7 +12,8 @@ from edge.errors import PlannerError
 from edge.manifest import load
 from edge.policy.policy import Policy
 from edge.tabletop import API
-from learning.evaluate import Score, Trial, evaluate, table, wilson
+from learning.evaluate import Score, Trial, evaluate, table
+from learning.intervals import wilson
 from learning.lockstep import LockStep, OracleArm
 from learning.tasks import next_call, sample
 

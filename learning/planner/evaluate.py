@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from edge.api import Call, Entry
+from learning.intervals import wilson
 from learning.phrasings import phrase
 from learning.planner.decide import Decider, Situation
 from learning.planner.moments import Teleport
@@ -40,13 +40,8 @@ class Score:
 
     @classmethod
     def of(cls, right: int, n: int) -> Score:
-        """Wilson 1927."""
-        if n == 0:
-            return cls(0, 0, 0.0, 1.0)
-        z = 1.959964
-        p, d = right / n, 1 + z * z / n
-        middle, half = (p + z * z / (2 * n)) / d, z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d
-        return cls(right, n, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)))
+        """Counts to a score."""
+        return cls(right, n, *wilson(right, n))
 
     def __str__(self) -> str:
         share = 100 * self.right / max(self.n, 1)
