@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
@@ -186,7 +187,8 @@ def generate(out: Path, *, episodes: int, seed: int, workers: int) -> int:
     """
     aside = out.with_name(out.name + ".making")
     shutil.rmtree(aside, ignore_errors=True)
-    with ProcessPoolExecutor(workers) as pool:
+    fresh = multiprocessing.get_context("spawn")  # a forked worker inherits locks of threads that it has not
+    with ProcessPoolExecutor(workers, fresh) as pool:
         jobs = [pool.submit(_work, str(aside), seed, k, workers, episodes) for k in range(workers)]
         kept = sum(job.result() for job in jobs)
     finish(aside)

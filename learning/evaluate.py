@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -133,7 +134,8 @@ def evaluate(bundle: Path, cells: list[str], episodes: int, flat: Path | None, w
         trials = [Trial(cell, kind, index) for kind in CELLS[cell] for index in range(episodes)]
         shares += [trials[start : start + 20] for start in range(0, len(trials), 20)]
     scores: list[Score] = []
-    with ProcessPoolExecutor(workers) as pool, Progress() as progress:
+    fresh = multiprocessing.get_context("spawn")  # a forked worker inherits locks of threads that it has not
+    with ProcessPoolExecutor(workers, fresh) as pool, Progress() as progress:
         bar = progress.add_task("episodes", total=sum(map(len, shares)))
         for share in [pool.submit(_run_share, share, bundle, flat) for share in shares]:
             scores += share.result()
