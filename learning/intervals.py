@@ -12,4 +12,5 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
     z, p = 1.959964, successes / count
     centre, spread = p + z * z / (2 * count), z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # Rounding may leave a bound a hair beyond the share itself.
+    return max(0.0, min(p, (centre - spread) / scale)), min(1.0, max(p, (centre + spread) / scale))
