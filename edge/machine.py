@@ -122,7 +122,8 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Path
         stack.callback(planner.close)
         arm = _core.Arm(SO101)
         period_ns = round(1e9 / config.loop.rate_hz)
-        loop = _core.ControlLoop(arm, _core.LoopConfig(period_ns=period_ns))
+        watchdog_ns = round(config.loop.watchdog_ms * 1e6)
+        loop = _core.ControlLoop(arm, _core.LoopConfig(period_ns=period_ns, watchdog_ns=watchdog_ns))
         driver = _core.Driver(
             loop,
             config.port,

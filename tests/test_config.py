@@ -78,6 +78,8 @@ def test_a_key_like_nothing_known_lists_what_is(tmp_path: Path) -> None:
         "[budgets]\ncalls = 1.5",
         "[budgets]\ncall_s = 0",
         "[loop]\nrate_hz = nan",
+        "[loop]\nwatchdog_ms = 5",
+        "[loop]\nwatchdog_ms = nan",
         "cameras = 1",
         "[budgets]\nretries = -1",
     ],

@@ -47,8 +47,12 @@ class Bench:
         self.bus = BusProcess(position=STANDING, holding=STANDING)
         self.front, self.wrist = Server(), Server()
         self.root = root / "runs"
-        config = root / "arm.toml"  # an untrained planner often asks for places it never saw
-        config.write_text("[budgets]\nplan_attempts = 30\n[cameras]\ngone_s = 2.0\n")
+        config = root / "arm.toml"
+        config.write_text(
+            "[budgets]\nplan_attempts = 30\n"  # an untrained planner often asks for places it never saw
+            "[cameras]\ngone_s = 2.0\n"
+            "[loop]\nwatchdog_ms = 2000\n"  # a busy machine may keep the emulated bus waiting
+        )
         self.command = [sys.executable, "-m", "edge.cli", "run", "--bundle", str(bundle), "--config", str(config)]
         self.command += ["--port", self.bus.port, "--front", self.front.url, "--wrist", self.wrist.url]
         self.command += ["--runs", str(self.root)]
