@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,11 +115,6 @@ class Demonstrations:
             torch.from_numpy(np.asarray(cache.extra["aim"][rows])),
             torch.from_numpy(np.asarray(cache.extra["pixel"][rows])),
         )
-
-    def stream(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """Random training batches without end."""
-        while True:
-            yield self.batch(np.sort(rng.choice(self.training, size)), rng)
 
 
 def _expose(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -34,12 +34,14 @@ class World:
         self.data = mujoco.MjData(self.model)
         self._image_size = image_size
         self._renderer: mujoco.Renderer | None = None
-        joints = table.description()["joints"]
+        spec = table.description()
+        joints, servo = spec["joints"], spec["servo"]
         self._qpos = np.array([self.model.joint(j["name"]).qposadr[0] for j in joints])
         self._dof = np.array([self.model.joint(j["name"]).dofadr[0] for j in joints])
         self._lower = np.array([j["lower"] for j in joints])
         self._upper = np.array([j["upper"] for j in joints])
-        self._tick = 2 * np.pi / table.description()["servo"]["ticks_per_turn"]
+        self._tick = 2 * np.pi / servo["ticks_per_turn"]
+        self._gain = float(servo["position_gain"])
         self._camera_home = {
             c: (self.model.camera(c).pos.copy(), self.model.camera(c).quat.copy()) for c in table.CAMERAS
         }
@@ -67,7 +69,7 @@ class World:
 
     def gravity_sag(self) -> NDArray[np.float64]:
         """How far (6,) a position servo must aim off to stand still here; radians, gripper 0."""
-        sag = self.data.qfrc_bias[self._dof] / table.description()["servo"]["position_gain"]
+        sag = self.data.qfrc_bias[self._dof] / self._gain
         sag[5] = 0.0
         return np.asarray(sag)
 
