@@ -163,7 +163,7 @@ HELD_OUT: Mapping[str, tuple[str, ...]] = {kind: rows[-2:] for kind, rows in TEM
 
 _OPENINGS = ("please ", "now ", "robot, ", "can you ", "could you please ", "next, ")
 _ENDINGS = (".", " please", ", please", "!", " now")
-_NOT_IMPERATIVE = ("i", "the", "every", "all", "on", "one")
+_NOT_IMPERATIVE = ("i", "the", "every", "each", "all", "no", "on", "onto", "one")
 """First words of templates that "please" cannot stand before."""
 
 
@@ -190,10 +190,10 @@ def phrase(
     if rng is None:
         return rows[0].format(**names)
     text = rows[rng.integers(len(rows))].format(**names)
-    return text if held_out else _decorate(text, rng)
+    return text if held_out else decorate(text, rng)
 
 
-def _decorate(text: str, rng: np.random.Generator) -> str:
+def decorate(text: str, rng: np.random.Generator) -> str:
     """Small talk around a request; the request itself stays word for word."""
     draw = rng.random()
     if draw < 0.12 and text.split()[0] not in _NOT_IMPERATIVE:

@@ -19,12 +19,12 @@ from learning.planner.moments import Moment, Teleport, shuffled
 from learning.planner.optimise import Optimiser, schedule
 from learning.planner.packing import Packer, visible
 from learning.planner.pictures import Studio, class_of
-from learning.planner.programs import Tree, held_out_pair, picture_task, text_lesson, text_task, tree_of, walk
+from learning.planner.programs import Tree, picture_task, text_lesson, text_task, tree_of, walk
 from learning.planner.save import load_planner, save_planner
 from learning.planner.tokenizer import MAX_VOCABULARY, specials, train_tokenizer
 from learning.planner.vision import draw_views
 from learning.sim.scene import sample_names, sample_scene
-from learning.tasks import KINDS, judge, next_call, sample
+from learning.tasks import KINDS, judge, next_call, pair_is_held_out, sample
 
 SMALL = Size(eye_width=64, eye_layers=1, width=64, inner=96, layers=2)
 
@@ -210,7 +210,7 @@ def test_failures_are_in_the_lessons() -> None:
 def test_held_out_pairs_are_never_asked_for_in_training() -> None:
     rng = np.random.default_rng(9)
     tasks = [text_task(sample_names(rng, 3, 2), rng) for _ in range(500)]
-    assert not any(held_out_pair(task) for task in tasks if task)
+    assert not any(pair_is_held_out(task) for task in tasks if task)
     assert {task.kind for task in tasks if task} == set(KINDS) - {"nearest", "all_on_plates"}
 
 

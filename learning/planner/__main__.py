@@ -31,10 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--out", type=Path, default=Path("checkpoints/planner"))
     train.add_argument("--seed", type=int, default=0)
     amount = train.add_mutually_exclusive_group()
-    amount.add_argument(
-        "--minutes", type=float, default=60.0, help="training time over all stages (default %(default)s)"
-    )
-    amount.add_argument("--steps", type=int, help="steps of each stage instead")
+    amount.add_argument("--length", type=float, default=1.0, help="multiplies the steps of all stages")
+    amount.add_argument("--steps", type=int, help="steps of each stage instead, for a trial")
     train.add_argument("--batch", type=int, default=None, help="pictures a step in the language stages")
     measure = commands.add_parser("evaluate", help="whole programs with the oracle's hands")
     measure.add_argument("--checkpoint", type=Path, default=Path("checkpoints/planner"))
@@ -49,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(chosen: argparse.Namespace) -> int:
     batch = {} if chosen.batch is None else {"batch": chosen.batch}
-    trainer = Trainer(Plan(chosen.out, chosen.seed, chosen.minutes, chosen.steps, **batch))
+    trainer = Trainer(Plan(chosen.out, chosen.seed, chosen.length, chosen.steps, **batch))
     trainer.run()
     save_cases(chosen.out / "cases.npz", cases(trainer.studio, CASES))
     trainer.close()

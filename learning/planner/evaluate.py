@@ -13,10 +13,9 @@ from learning.phrasings import phrase
 from learning.planner.decide import Decider, Situation
 from learning.planner.moments import Teleport
 from learning.planner.pictures import Studio
-from learning.planner.programs import held_out_pair
 from learning.planner.save import Asked
 from learning.sim.scene import Item, Scene
-from learning.tasks import KINDS, Task, judge, next_call, sample
+from learning.tasks import KINDS, PAIRED, Task, judge, next_call, pair_is_held_out, sample
 
 SPLITS = ("seen", "phrasings", "pairs")
 """Seen phrasings and object pairs in unseen scenes; phrasings that training never saw; object pairs it never saw."""
@@ -66,7 +65,7 @@ class Episode:
         """A random task of a split."""
         while True:
             scene, task = sample(kind, rng, held_out=split == "phrasings")
-            if held_out_pair(task) == (split == "pairs" and len(task.objects) > 1):
+            if pair_is_held_out(task) == (split == "pairs"):
                 break
         if split != "phrasings":
             task = replace(task, text=phrase(kind, task.objects, rng))
@@ -124,7 +123,7 @@ def evaluate(
     for kind in kinds:
         for split in splits:
             key = [SEED, seed, KINDS.index(kind), SPLITS.index(split)]
-            if split == "pairs" and kind not in ("put", "stack", "swap", "restore"):
+            if split == "pairs" and kind not in PAIRED:
                 continue
             running = [Episode.begin(kind, split, np.random.default_rng([*key, i])) for i in range(episodes)]
             play(decider, studio, running)

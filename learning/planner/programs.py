@@ -8,18 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.api import Call, Entry, Outcome
-from edge.tabletop import API, COLOURS
-from learning.phrasings import TRAIN, phrase
+from edge.tabletop import API
 from learning.planner.moments import Moment, Teleport
+from learning.planner.wording import say
 from learning.sim.scene import Item
-from learning.tasks import KINDS, PICTURE_ONLY, Task, cubes, distance_to_arm, next_call, plates, rests_on
+from learning.tasks import (
+    KINDS,
+    PICTURE_ONLY,
+    Task,
+    cubes,
+    distance_to_arm,
+    next_call,
+    pair_is_held_out,
+    plates,
+    rests_on,
+)
 
 TEXT_KINDS = tuple(kind for kind in KINDS if kind not in PICTURE_ONLY)
 _TEXT_SHARES = {"pick": 0.05, "put": 0.18, "stack": 0.2, "swap": 0.3, "move": 0.07, "restore": 0.2}
 FAILURES = (0.0, 0.1, 0.3)
 """How often calls fail in a training transcript; one of these each."""
 MAX_CALLS = 20
-_TURNED = 0.3
 _CLEAR_MARGIN_M = 0.008
 """Nearer differences in distance are no lesson: the picture does not settle them."""
 
@@ -50,14 +59,6 @@ class Walk:
     entries: tuple[Entry, ...]
     moments: tuple[Moment, ...]
     calls: tuple[Call, ...]
-
-
-def held_out_pair(task: Task) -> bool:
-    """Whether training never sees these two objects together in this order: one partner of six for every object."""
-    if len(task.objects) < 2:
-        return False
-    a, b = (COLOURS.index(name.split()[0]) for name in task.objects[:2])
-    return (a + b) % len(COLOURS) == 4
 
 
 def walk(task: Task, items: Sequence[Item], rng: np.random.Generator, failure: float | None = None) -> Walk:
@@ -120,17 +121,9 @@ def text_task(names: Sequence[str], rng: np.random.Generator) -> Task | None:
         takes = {"pick": cube[:1], "move": cube[:1], "put": cube[:1] + plate[:1], "restore": cube[:1] + plate[:1]}
         objects = tuple(takes.get(str(kind), cube[:2]))
         task = Task(str(kind), objects, "")
-        if len(objects) == (1 if kind in ("pick", "move") else 2) and not held_out_pair(task):
-            return Task(str(kind), objects, _said(str(kind), objects, rng))
+        if len(objects) == (1 if kind in ("pick", "move") else 2) and not pair_is_held_out(task):
+            return Task(str(kind), objects, say(str(kind), objects, rng))
     return None
-
-
-def _said(kind: str, objects: tuple[str, ...], rng: np.random.Generator) -> str:
-    """A training phrasing; those that name the second object before the first are hard, and drawn more often."""
-    turned = [row for row in TRAIN[kind] if 0 <= row.find("{b}") < row.rfind("{a}")]
-    if turned and rng.random() < _TURNED:
-        return turned[rng.integers(len(turned))].format(**dict(zip("ab", objects, strict=False)))
-    return phrase(kind, objects, rng)
 
 
 def picture_task(moment: Moment, rng: np.random.Generator) -> Task | None:
@@ -142,9 +135,9 @@ def picture_task(moment: Moment, rng: np.random.Generator) -> Task | None:
     loose = [c for c in cube if not any(rests_on(c, p) for p in plate)]
     near = sorted(distance_to_arm(c) for c in cube)
     if len(plate) == 1 and len(loose) == len(cube) >= 2 and near[1] - near[0] > _CLEAR_MARGIN_M:
-        return Task("nearest", (), phrase("nearest", (), rng))
+        return Task("nearest", (), say("nearest", (), rng))
     if len(plate) >= 2 and cube and len(empty) >= len(loose) and all(c.z < 0.01 for c in cube):
-        return Task("all_on_plates", (), phrase("all_on_plates", (), rng))
+        return Task("all_on_plates", (), say("all_on_plates", (), rng))
     return None
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from edge.api import Outcome
 from edge.planner.prompt import END_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, Specials, clean_task
 from edge.tabletop import API
-from learning.phrasings import TRAIN
+from learning.planner.wording import WORDINGS
 
 MAX_VOCABULARY = 1024
 
@@ -23,7 +23,7 @@ def corpus() -> Iterator[str]:
         for outcome in Outcome:
             yield f"\n{API.format_entry((call, outcome))}\nnext:"
         yield API.format(call)
-    for row in itertools.chain.from_iterable(TRAIN.values()):
+    for row in itertools.chain.from_iterable(WORDINGS.values()):
         for a, b in zip(API.objects, API.objects[1:], strict=False):
             yield f"task: {clean_task(row.format(a=a, b=b))}"
 

@@ -24,7 +24,8 @@ from learning.planner.save import save_planner
 from learning.planner.tokenizer import specials, train_tokenizer
 from learning.planner.vision import draw_views, scores
 
-SHARES = {"vision": 0.15, "language": 0.35, "together": 0.25, "polish": 0.25}
+STEPS = {"vision": 900, "language": 2200, "together": 1500, "polish": 1200}
+"""Of each stage: about an hour and a half of one core."""
 RATES = {"vision": 1.0, "language": 1.0, "together": 0.35, "polish": 0.3}
 SCHEDULES = {"vision": {}, "language": {"hold": 0.6, "floor": 0.35}, "together": {"hold": 0.3}, "polish": {"hold": 0.2}}
 """The language stage ends at the rate that the next begins with."""
@@ -41,24 +42,22 @@ class Plan:
     Attributes:
         out: Folder of the checkpoint.
         seed: Of the weights and of all data.
-        minutes: Budget of training time; stages share it as in `SHARES`.
-        steps: Per stage, instead of `minutes`: exactly reproducible.
+        length: Multiplies the steps of every stage.
+        steps: Of each stage, instead, for a trial.
         size: Of the network.
         batch: Images a step in the two language stages.
     """
 
     out: Path
     seed: int = 0
-    minutes: float = 60.0
+    length: float = 1.0
     steps: int | None = None
     size: Size = field(default_factory=Size)
     batch: int = LANGUAGE_BATCH
 
     def progress(self, at: Progress) -> float:
         """Share of the stage that is done."""
-        if self.steps is not None:
-            return at.step / self.steps
-        return at.seconds / (60.0 * self.minutes * SHARES[at.stage])
+        return at.step / (STEPS[at.stage] * self.length if self.steps is None else self.steps)
 
 
 class Trainer:
@@ -170,7 +169,7 @@ class Trainer:
             facts = {
                 "seed": self.plan.seed,
                 "progress": asdict(self.at),
-                "minutes": self.plan.minutes,
+                "length": self.plan.length,
                 "steps": self.plan.steps,
             }
             save_planner(self.plan.out, self.model, self.tokenizer, facts)
