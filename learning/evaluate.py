@@ -8,6 +8,7 @@ Cells:
     planner           learned planner, the oracle's hands
     policy            the oracle's plan, learned policy
     flat              one policy from task text straight to actions (needs its checkpoint)
+    oracle            the oracle's plan and hands: what the scenes allow (`--cells oracle --episodes 300`)
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from edge.api import Call, Transcript
 from edge.tabletop import API
 from learning.intervals import wilson
 from learning.lockstep import LockStep, OracleArm, Pace, Plan, Result, Rig, run_flat
 from learning.sim.scene import Scene
-from learning.tasks import KINDS, PICTURE_ONLY, Task, next_call, pair_is_held_out, sample
+from learning.tasks import KINDS, PICTURE_ONLY, Items, Task, next_call, pair_is_held_out, sample
 
 MAIN = ("pick", "put", "stack", "swap")
 CELLS: dict[str, tuple[str, ...]] = {
@@ -39,6 +42,7 @@ CELLS: dict[str, tuple[str, ...]] = {
     "planner": (*MAIN, *PICTURE_ONLY),
     "policy": MAIN,
     "flat": MAIN,
+    "oracle": KINDS,
 }
 SCENE_SEED = 90_000
 """Held-out scenes: training draws from seeds below."""
@@ -76,6 +80,9 @@ class Score:
 
 def _runner(cell: str, bundle_path: Path, flat: Path | None) -> Callable[[Scene, Task], Result]:
     """How episodes of a cell are run. Opens only what the cell needs."""
+    if cell == "oracle":
+        hands = OracleArm()
+        return lambda scene, task: hands.run(scene, task, _program)
     from edge.manifest import load
     from edge.planner.planner import Planner
     from edge.policy.policy import Policy
@@ -93,7 +100,7 @@ def _runner(cell: str, bundle_path: Path, flat: Path | None) -> Callable[[Scene,
         return follow
     bundle = load(bundle_path)
     bundle.verify()
-    plan: Plan = lambda image, task, items, transcript: next_call(task, items, transcript)  # noqa: E731
+    plan: Plan = _program
     if cell in ("both", "both-no-memory", "planner"):
         parts = bundle.manifest.planner
         assert parts is not None, "this bundle has no planner"
@@ -110,6 +117,11 @@ def _runner(cell: str, bundle_path: Path, flat: Path | None) -> Callable[[Scene,
         numbers=manifest.monitor, ready=manifest.ready,
     )  # fmt: skip
     return lambda scene, task: lockstep.run(scene, task, plan)
+
+
+def _program(image: NDArray[np.uint8], task: Task, items: Items, transcript: Transcript) -> Call:
+    """The oracle's plan, which knows where things are."""
+    return next_call(task, items, transcript)
 
 
 def _run_share(trials: list[Trial], bundle: Path, flat: Path | None) -> list[Score]:
