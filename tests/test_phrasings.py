@@ -7,6 +7,7 @@ import pytest
 
 from edge.planner.prompt import clean_task
 from learning.phrasings import HELD_OUT, TEMPLATES, TRAIN, phrase
+from learning.planner.wording import MORE, WORDINGS, say
 from learning.tasks import KINDS
 
 SLOTS = {"pick": "a", "move": "a", "nearest": "", "all_on_plates": ""}
@@ -56,3 +57,18 @@ def test_without_randomness_the_plainest_template() -> None:
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(KeyError):
         phrase("juggle", (A, B))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_planner_hears_more_wordings_and_no_held_out_one(kind: str) -> None:
+    assert len(set(WORDINGS[kind])) == len(WORDINGS[kind]) > len(TRAIN[kind])
+    assert not set(MORE[kind]) & set(TEMPLATES[kind])
+    for row in MORE[kind]:
+        assert "".join(slot for slot in "ab" if f"{{{slot}}}" in row) == SLOTS.get(kind, "ab"), row
+
+
+def test_wordings_that_name_the_second_object_first_are_drawn_often() -> None:
+    rng = np.random.default_rng(5)
+    said = [clean_task(say("stack", ("red cube", "green cube"), rng)) for _ in range(1000)]
+    turned = sum(0 <= text.find("green cube") < text.find("red cube") for text in said)
+    assert 400 < turned < 800
