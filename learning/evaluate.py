@@ -139,11 +139,13 @@ def _run_share(trials: list[Trial], bundle: Path, flat: Path | None) -> list[Sco
     return scores
 
 
-def evaluate(bundle: Path, cells: list[str], episodes: int, flat: Path | None, workers: int) -> list[Score]:
+def evaluate(
+    bundle: Path, cells: list[str], episodes: int, flat: Path | None, workers: int, first: int = 0
+) -> list[Score]:
     """Run every trial of the chosen cells; the order of scores does not depend on the number of workers."""
     shares: list[list[Trial]] = []
     for cell in cells:
-        trials = [Trial(cell, kind, index) for kind in CELLS[cell] for index in range(episodes)]
+        trials = [Trial(cell, kind, index) for kind in CELLS[cell] for index in range(first, first + episodes)]
         shares += [trials[start : start + 20] for start in range(0, len(trials), 20)]
     scores: list[Score] = []
     fresh = multiprocessing.get_context("spawn")  # a forked worker inherits locks of threads that it has not
@@ -190,6 +192,9 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=Path("models/reference"))
     parser.add_argument("--cells", default="both,both-no-memory,planner,policy", help="which rows, by comma")
     parser.add_argument("--episodes", type=int, default=100, help="scenes per task and cell")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first scene; choose with others than you report"
+    )
     parser.add_argument("--flat", type=Path, help="checkpoint directory of the flat policy")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help="write every episode and the summary as JSON")
@@ -199,7 +204,7 @@ def main() -> None:
         parser.error(f"unknown cell {unknown[0]!r}; one of {', '.join(CELLS)}")
     if "flat" in cells and args.flat is None:
         parser.error("the flat cell needs --flat DIRECTORY with flat.pt; train it: python -m learning.policy flat")
-    scores = evaluate(args.bundle, cells, args.episodes, args.flat, args.workers)
+    scores = evaluate(args.bundle, cells, args.episodes, args.flat, args.workers, args.first)
     Console().print(table(scores, cells))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
