@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeError
 from edge.memory import FAILED, FINISHED
 
 JOURNAL = "memory.journal"
+
+_FIX = "pass the directory of the run that was cut short, or nothing for the newest"
 
 
 class Which(Enum):
@@ -62,42 +64,35 @@ def look(directory: Path) -> EarlierRun:
     """Reads a run's journal, and changes nothing.
 
     Raises:
-        ConfigError: There is no journal, or no task in it.
+        ConfigError: There is no journal, no task in it, or it is none.
+        TaskError: It holds what this version would not have written.
     """
-    try:
-        from edge._core import SubtaskMemory
-    except ImportError as problem:
-        fix = "build it: `pip install .` or `make build`"
-        raise ConfigError(
-            "the native core does not load", expected="edge._core", got=str(problem), fix=fix
-        ) from problem
-
-    fix = "pass the directory of the run that was cut short, or nothing for the newest"
-    if not (directory / JOURNAL).is_file():
-        raise ConfigError(f"nothing to resume in {directory}", expected=JOURNAL, got="no such file", fix=fix)
-    memory = SubtaskMemory.peek(str(directory / JOURNAL))
-    found = memory.recovery
-    if not memory.task:
-        got = "nothing but damage" if found["damaged_bytes"] else "an empty journal"
-        raise ConfigError(f"nothing to resume in {directory}", expected="a task", got=got, fix=fix)
-    calls = tuple((row["call"], row["outcome"]) for row in memory.calls())
-    return EarlierRun(directory, memory.task, calls, memory.ending, found["in_use"], found["damaged_bytes"])
+    run = _read(directory)
+    if not run.task:
+        got = "nothing but damage" if run.damaged_bytes else "an empty journal"
+        raise ConfigError(f"nothing to resume in {directory}", expected="a task", got=got, fix=_FIX)
+    return run
 
 
 def earlier_runs(runs: Path) -> Iterator[EarlierRun]:
-    """Runs that began a task, newest first by the names of their directories. What cannot be read is left out."""
-    if not runs.is_dir():
-        return
-    for directory in sorted((path.parent for path in runs.glob(f"*/{JOURNAL}")), key=_age, reverse=True):
-        try:
-            yield look(directory)
-        except ConfigError:
-            continue
+    """Runs that began a task, newest first by the names of their directories.
+
+    Raises:
+        EdgeError: A journal cannot be read. It is not passed over: its run may have moved things.
+    """
+    if runs.is_dir():
+        for directory in sorted((path.parent for path in runs.glob(f"*/{JOURNAL}")), key=_age, reverse=True):
+            run = _read(directory)
+            if run.task:
+                yield run
 
 
 def found_before(runs: Path) -> list[str]:
     """What to say when a run starts clean: what the newest run before it left undone, if it did, and how to go on."""
-    newest = next(earlier_runs(runs), None)
+    try:
+        newest = next(earlier_runs(runs), None)
+    except EdgeError as problem:
+        return [f"found     {problem.what}: {problem.got}"]
     if newest is None or newest.in_use or newest.ending == FINISHED:
         return []
     how = f"edge run --resume {shlex.quote(str(newest.directory))}"
@@ -113,7 +108,7 @@ def choose(runs: Path, wanted: Path | Which, task: str | None) -> EarlierRun:
         task: The task that was asked for beside it, if one was.
 
     Raises:
-        ConfigError: There is none, it finished, it is still going on, or its task is another one.
+        EdgeError: There is none, it finished, it is still going on, its task is another one, or it is unreadable.
     """
     run = _newest(runs) if isinstance(wanted, Which) else look(wanted)
     if run.in_use:
@@ -149,6 +144,22 @@ def take_over(run: EarlierRun, directory: Path) -> None:
     except OSError as problem:
         what = f"the journal of {run.directory} cannot be copied into {directory}"
         raise ConfigError(what, got=str(problem.strerror), fix="free space, then try again") from problem
+
+
+def _read(directory: Path) -> EarlierRun:
+    if not (directory / JOURNAL).is_file():
+        raise ConfigError(f"nothing to resume in {directory}", expected=JOURNAL, got="no such file", fix=_FIX)
+    try:
+        from edge._core import SubtaskMemory
+    except ImportError as problem:
+        fix = "build it: `pip install .` or `make build`"
+        raise ConfigError(
+            "the native core does not load", expected="edge._core", got=str(problem), fix=fix
+        ) from problem
+    memory = SubtaskMemory.peek(str(directory / JOURNAL))
+    calls = tuple((row["call"], row["outcome"]) for row in memory.calls())
+    found = memory.recovery
+    return EarlierRun(directory, memory.task, calls, memory.ending, found["in_use"], found["damaged_bytes"])
 
 
 def _newest(runs: Path) -> EarlierRun:

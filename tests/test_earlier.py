@@ -76,14 +76,21 @@ def test_the_newest_run_that_began_a_task_is_chosen(tmp_path: Path) -> None:
         make_run(tmp_path, name)
     make_run(tmp_path, "2026-01-31-120001", task="")  # ended before it began
     (tmp_path / "2026-01-31-120002").mkdir()  # no journal at all
-    (tmp_path / "2026-01-31-120003").mkdir()
-    (tmp_path / "2026-01-31-120003" / JOURNAL).write_text("something else altogether, which is left alone")
     assert [run.directory.name for run in earlier_runs(tmp_path)] == [
         *("2026-01-31-120000-10", "2026-01-31-120000-2", "2026-01-31-120000", "2026-01-30-235959")
     ]
     chosen = choose(tmp_path, Which.NEWEST, SWAP)
     assert chosen.directory.name == "2026-01-31-120000-10"
     assert chosen.calls == (('pick("red cube")', "ok"), ("place_free()", None))
+
+
+def test_a_journal_of_another_version_is_not_passed_over(tmp_path: Path) -> None:
+    make_run(tmp_path, "2026-01-31-120000")
+    (tmp_path / "2026-01-31-120001").mkdir()
+    (tmp_path / "2026-01-31-120001" / JOURNAL).write_text("EDGEJRN1 and so on")
+    with pytest.raises(ConfigError, match="is not a journal"):
+        choose(tmp_path, Which.NEWEST, None)
+    assert "another version" in "\n".join(found_before(tmp_path))
 
 
 def test_what_cannot_be_gone_on_with_is_an_error_that_helps(tmp_path: Path) -> None:
