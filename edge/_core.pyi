@@ -150,14 +150,32 @@ class CallRow(TypedDict):
     begin_ns: int
     end_ns: int | None
 
+class Recovery(TypedDict):
+    """What opening a journal found."""
+
+    records: int
+    """Changes that were restored."""
+    torn_bytes: int
+    """Of a last record that a crash cut short; it was never acknowledged."""
+    damaged_bytes: int
+    """From the first damaged record to the end."""
+    kept: str
+    """File that the damaged bytes were moved to; empty when there are none, and after `peek`."""
+    in_use: bool
+    """`peek`: whether a process has the journal open."""
+
 class SubtaskMemory:
     """What was called, how it ended, and where objects were. At most 256 calls and 32 objects a task.
 
     With a journal every change is on the disk before the call returns, and opening it again restores the memory.
-    TaskError when it is full or calls come in a wrong order; ConfigError when the journal is not usable.
+    TaskError when it is full, a text is too long (a task 510 bytes, a call 126, an object 62, an outcome 14) or calls
+    come in a wrong order; ConfigError when the journal is not usable. A change that raises changes nothing.
     """
 
     def __init__(self, journal_path: str = "") -> None: ...
+    @staticmethod
+    def peek(journal_path: str) -> SubtaskMemory:
+        """What a journal holds, in a memory without one; the journal is neither changed nor locked."""
     def clear(self, task: str) -> None:
         """Forget everything and start a task."""
     def begin(self, call_text: str, object: str, now_ns: int) -> None: ...
@@ -165,6 +183,8 @@ class SubtaskMemory:
     def grasped(self, object: str, pose: Sequence[float]) -> None:
         """`pose` is x, y, z, yaw of the pinch point."""
     def released(self, object: str, pose: Sequence[float]) -> None: ...
+    def conclude(self, ending: str, now_ns: int) -> None:
+        """The task is over, `finished` or `failed`; another `begin` takes it up again."""
     def place_of(self, object: str) -> PoseTuple | None:
         """Where the object was when it was first grasped in this task."""
     def released_at(self, object: str) -> PoseTuple | None:
@@ -180,8 +200,13 @@ class SubtaskMemory:
     def running(self) -> str | None:
         """The call that has begun and not ended: after a crash, the one that was cut short."""
     @property
-    def cut_bytes(self) -> int:
-        """Bytes of a torn or damaged tail that opening the journal cut off."""
+    def held(self) -> str | None:
+        """What was grasped last and not released since."""
+    @property
+    def ending(self) -> str | None:
+        """How the task ended, None while it goes on."""
+    @property
+    def recovery(self) -> Recovery: ...
 
 STATES: tuple[LoopState, ...]
 """State names by the number that `Driver.drain` gives."""

@@ -35,6 +35,7 @@ what a task may say: colours red green blue yellow orange purple; shapes cube, p
 examples:
   edge run --task "put the red cube on the blue plate" --port /dev/ttyACM0 --front 0 --wrist 2
   edge run --task "..." --config arm.toml --bundle models/reference --runs /var/log/edge
+  edge run --resume --config arm.toml       after a power loss: the task goes on with what was remembered
   python -m learning.sim serve --seed 7     a simulated arm: prints the port and the camera addresses to use here
 
 a configuration file holds the same and more; flags win over it:
@@ -69,9 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = table.add_parser("run", help="do one task", description=_RUN, epilog=_RUN_MORE, formatter_class=raw)
-    what = run.add_mutually_exclusive_group(required=True)
-    what.add_argument("--task", metavar="TEXT", help="what to do, in words")
-    what.add_argument("--resume", type=Path, metavar="RUN_DIR", help="go on with a run that was cut short")
+    run.add_argument("--task", metavar="TEXT", help="what to do, in words")
+    run.add_argument(
+        "--resume", type=Path, nargs="?", const=True, metavar="RUN_DIR",
+        help="instead: go on with a run that did not finish, the newest if none is named",
+    )  # fmt: skip
     _machine_options(run)
     run.add_argument("--runs", metavar="DIR", help="where run directories go (default: runs)")
     run.add_argument("--call-seconds", type=float, metavar="S", help="budget of one call (default: 12)")
@@ -118,11 +121,13 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _run(arguments: argparse.Namespace) -> int:
     from edge import config
+    from edge.earlier import Which
     from edge.session import run_task
     from edge.tabletop import API
 
     settings = config.load(arguments.config, _overrides(arguments))
-    return run_task(settings, arguments.task, API, began=BEGAN, video=not arguments.no_video, resume=arguments.resume)
+    resume = Which.NEWEST if arguments.resume is True else arguments.resume
+    return run_task(settings, arguments.task, API, began=BEGAN, video=not arguments.no_video, resume=resume)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from edge.api import Call, Entry, Outcome, RobotApi, Transcript
 from edge.config import Budgets
 from edge.errors import TaskError
 from edge.manifest import MonitorNumbers
+from edge.memory import PoseTuple, Remembers, recall
 from edge.policy.monitor import GRIPPER, Grip, Kind, SubtaskMonitor
 from edge.policy.retreat import Retreat, retreat
 from edge.types import Chunk, Observation, Pose
@@ -32,31 +33,12 @@ DEFAULT_NUMBERS = MonitorNumbers()
 
 CLEARLY_LOWER_M = 0.005
 
-PoseTuple = tuple[float, float, float, float]
-"""x, y, z in metres, yaw in radians: a `Pose` as the C++ core speaks it."""
-
 
 class Infers(Protocol):
     """The policy: `edge.policy.policy.Policy`, or the oracle's hands in an evaluation."""
 
     def infer(self, observation: Observation, call_tokens: NDArray[np.int32], goal: Pose | None) -> Chunk:
         """A chunk of joint targets for one observation."""
-
-
-class Remembers(Protocol):
-    """The subtask memory: `edge._core.SubtaskMemory`."""
-
-    def begin(self, call_text: str, object: str, now_ns: int) -> None: ...
-    def end(self, outcome: str, now_ns: int) -> None: ...
-    def grasped(self, object: str, pose: PoseTuple) -> None: ...
-    def released(self, object: str, pose: PoseTuple) -> None: ...
-    def place_of(self, object: str) -> PoseTuple | None: ...
-    def clear(self, task: str) -> None: ...
-    def transcript(self) -> Sequence[tuple[str, str]]: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def running(self) -> str | None: ...
 
 
 class State(str, Enum):
@@ -138,6 +120,8 @@ class Executive:
         self.carried: str | None = None
         """Name under which the thing in the gripper was grasped."""
         self._monitor = SubtaskMonitor(self._numbers, self._budgets.call_s)
+        self._before = 0
+        """How many of the entries an earlier run left, which count towards no budget of this one."""
         self._refusals = 0
         self._trail: list[tuple[int, NDArray[np.float64]]] = []
         self._retreat: Retreat | None = None
@@ -176,24 +160,12 @@ class Executive:
         self._say(now_ns, "task", task)
 
     def resume(self, now_ns: int) -> None:
-        """Goes on with the task that the memory holds, as a journal restored it. A call that was cut short ends as
-        `timeout`: the planner looks at the table and decides what is left to do.
-
-        Raises:
-            TaskError: The memory holds no task.
-            CallError: It holds a call that this robot API does not know.
-        """
-        task = self._memory.task
-        if not task:
-            fix = "start it with --task"
-            raise TaskError("there is no task to resume", expected="the journal of a run", got="an empty one", fix=fix)
-        if self._memory.running is not None:
-            self._memory.end(Outcome.TIMEOUT.value, now_ns)
-        entries = [(self._api.parse(call), Outcome(outcome)) for call, outcome in self._memory.transcript()]
-        self._reset(task)
-        self.entries = entries
+        """Goes on with the task that the memory holds, with fresh budgets; `edge.memory.recall` says how and raises."""
+        held = recall(self._memory, self._api, now_ns)
+        self._reset(held.task)
+        self.entries, self.carried, self._before = list(held.entries), held.carried, len(held.entries)
         self.state = State.PLANNING
-        self._say(now_ns, "task", task, resumed=[f"{call} -> {outcome}" for call, outcome in entries])
+        self._say(now_ns, "task", held.task, resumed=[f"{call} -> {outcome}" for call, outcome in held.entries])
 
     def give_plan(self, call: Call, now_ns: int) -> None:
         """Takes the planner's next call. A call that cannot be done now is refused, and the planner is asked again."""
@@ -203,7 +175,7 @@ class Executive:
         if call.subtask == "done":
             self._end_task(State.FINISHED, "the planner says it is done", now_ns)
             return
-        if len(self.entries) >= self._budgets.calls:
+        if len(self.entries) - self._before >= self._budgets.calls:
             self._end_task(State.FAILED, f"{self._budgets.calls} calls were made and the task is not done", now_ns)
             return
         goal: Pose | None = None
@@ -297,7 +269,7 @@ class Executive:
         self._say(now_ns, "end", f"{call} -> {outcome.value}", call=str(call), outcome=outcome.value)
         self.call, self.goal, self.state = None, None, State.PLANNING
         failures = 0
-        for _, past in reversed(self.entries):
+        for _, past in reversed(self.entries[self._before :]):
             if past is Outcome.OK:
                 break
             failures += 1
@@ -305,10 +277,12 @@ class Executive:
             self._end_task(State.FAILED, f"{failures} calls in a row failed, the last with {outcome.value}", now_ns)
 
     def _end_task(self, state: State, reason: str, now_ns: int) -> None:
-        if self.call is not None:
-            self._memory.end(Outcome.TIMEOUT.value, now_ns)
+        cut_short = self.call is not None
         self.call, self.goal, self.state, self.reason = None, None, state, reason
         self._say(now_ns, state.value, reason)
+        if cut_short:
+            self._memory.end(Outcome.TIMEOUT.value, now_ns)
+        self._memory.conclude(state.value, now_ns)
 
     def _pose(self, joints: NDArray[np.float64]) -> PoseTuple:
         x, y, z, yaw = (float(value) for value in self._pinch_pose(joints))

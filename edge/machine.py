@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from edge.api import RobotApi
 from edge.arm import SO101, load_description
 from edge.cameras import Camera
 from edge.config import RunConfig
+from edge.earlier import JOURNAL, EarlierRun, take_over
 from edge.errors import BundleError, ConfigError
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
@@ -22,8 +22,6 @@ from edge.ports import check_port
 if TYPE_CHECKING:
     from edge._core import Arm, ControlLoop, Driver, SubtaskMemory
     from edge.planner.planner import Planner
-
-JOURNAL = "memory.journal"
 
 
 @dataclass(frozen=True)
@@ -66,21 +64,18 @@ def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
     return bundle
 
 
-def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Path | None = None) -> Machine:
+def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: EarlierRun | None = None) -> Machine:
     """Opens bundle, policy, planner, cameras and port.
 
     Args:
         config: The run's configuration.
         api: The robot API.
         directory: The run directory; the memory's journal goes there.
-        resume: An earlier run directory whose memory is taken over; its own journal stays as it is.
+        resume: An earlier run whose memory is taken over; its own journal stays as it is.
 
     Raises:
         EdgeError: What does not open, and the remedy. Whatever was open is closed again.
     """
-    if resume is not None and not (resume / JOURNAL).is_file():
-        fix = "pass the directory of the run that was cut short"
-        raise ConfigError(f"nothing to resume in {resume}", expected=JOURNAL, got="no such file", fix=fix)
     for name in CAMERAS:
         if not getattr(config.cameras, name):
             fix = "`edge run --help` has examples; `edge doctor` tells what works"
@@ -133,6 +128,6 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Path
             keep_torque=config.loop.keep_torque,
         )
         if resume is not None:
-            shutil.copyfile(resume / JOURNAL, directory / JOURNAL)
+            take_over(resume, directory)
         memory = _core.SubtaskMemory(str(directory / JOURNAL))
         return Machine(bundle, policy, planner, cameras, arm, loop, driver, memory, stack.pop_all())

@@ -116,8 +116,10 @@ class Run:
                 if thread.is_alive():
                     thread.join(self._config.budgets.plan_s + 1.0)
             watch()
-            self._executive.stop(self._stop_reason, time.monotonic_ns())
-            self._write_events()
+            try:
+                self._executive.stop(self._stop_reason, time.monotonic_ns())
+            finally:  # the journal's disk may be what failed
+                self._write_events()
         if self._problem is not None:
             raise self._problem
         return Ended(self._executive.state is State.FINISHED, self._executive.reason)

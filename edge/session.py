@@ -15,6 +15,7 @@ from types import FrameType
 from edge.api import RobotApi
 from edge.config import RunConfig, to_mapping
 from edge.display import Display, open_display
+from edge.earlier import Which, choose, found_before
 from edge.errors import ConfigError, EdgeError
 from edge.machine import Machine, open_machine
 from edge.motion import Motion
@@ -40,17 +41,18 @@ def run_task(
     *,
     began: float,
     video: bool = True,
-    resume: Path | None = None,
+    resume: Path | Which | None = None,
 ) -> int:
     """Does one task and leaves its run directory behind, however it ends.
 
     Args:
         config: The run's configuration.
-        task: What the person wants, in words; None with `resume`.
+        task: What the person wants, in words; may be None with `resume`.
         api: The robot API.
         began: When the process began, `time.monotonic()`.
         video: Record the front camera.
-        resume: Directory of a run that was cut short: its task goes on with what it remembered.
+        resume: Directory of a run that did not finish, or the newest of them: its task goes on with what it remembered.
+            Without it the run starts clean and says what the one before left undone.
 
     Returns:
         The process exit status: 0 if the planner says the task is done, `FAILED` if it was given up.
@@ -58,8 +60,16 @@ def run_task(
     Raises:
         EdgeError: What stopped the run, after the arm came to rest and everything was written.
     """
+    if task is None and resume is None:
+        fix = 'e.g. --task "put the red cube on the blue plate"'
+        raise ConfigError("there is nothing to do", expected="--task or --resume", got="neither", fix=fix)
     task = None if task is None else check_task(task, api)
-    directory = new_directory(Path(config.runs))
+    runs = Path(config.runs)
+    before = None if resume is None else choose(runs, resume, task)
+    found = found_before(runs) if before is None else [*before.lines(), "          this run goes on with it"]
+    for line in found:
+        print(line, flush=True)
+    directory = new_directory(runs)
     status, display = Status(), open_display()
 
     def listen(record: Record) -> None:
@@ -71,15 +81,17 @@ def run_task(
         log.write(
             "start",
             task=task,
-            resume=resume,
+            resume=before and before.directory,
+            found=found,
             config=to_mapping(config),
             python=platform.python_version(),
             argv=sys.argv,
         )
         try:
-            with open_machine(config, api, directory, resume) as machine:
+            with open_machine(config, api, directory, before) as machine:
                 log.write("ready", text=f"ready {time.monotonic() - began:.1f} s after start; {machine.bundle.path}")
-                ended = _execute(machine, api, config, log, status, display, task, video)
+                _tell_damage(machine, log)
+                ended = _execute(machine, api, config, log, status, display, None if before else task, video)
         except EdgeError as problem:
             log.write("error", text=problem.what, expected=problem.expected, got=problem.got, fix=problem.fix)
             raise
@@ -143,6 +155,13 @@ def _execute(
     finally:
         recorder.stop()
         save_motion(log.directory / MOTION, *motion.arrays())
+
+
+def _tell_damage(machine: Machine, log: RunLog) -> None:
+    found = machine.memory.recovery
+    if found["kept"]:
+        text = f"the journal was damaged: {found['records']} changes are restored, {found['damaged_bytes']} bytes lost"
+        log.write("warning", text=f"{text}; they lie in {found['kept']}")
 
 
 class _Watch:

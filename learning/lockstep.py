@@ -80,7 +80,12 @@ class Rig:
     def begin(self, scene: Scene) -> None:
         """A new scene, a fresh loop, time zero."""
         self.world.reset(scene)
-        self.now_ns, self._pending = 0, []
+        self.now_ns = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """The runtime starts anew, from wherever the arm is: a fresh loop that knows of no chunk."""
+        self._pending = []
         self._loop = _core.ControlLoop(self.arm)
         self._loop.start()
         self.wait(100_000_000)

@@ -154,6 +154,10 @@ def test_a_run_directory_that_cannot_be_made_is_named(rig: list[str | Path]) -> 
 
 def test_nothing_to_resume_is_named(rig: list[str | Path], tmp_path: Path) -> None:
     assert "nothing to resume in" in error_of(edge(*rig, "--resume", tmp_path))
+    message = error_of(edge(*rig, "--resume"))
+    assert f"nothing to resume in {tmp_path / 'runs'}" in message
+    assert "start with --task" in message
+    assert "expected: --task or --resume" in error_of(edge(*rig))
 
 
 def test_a_directory_that_holds_no_run_is_named(tmp_path: Path) -> None:

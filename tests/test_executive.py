@@ -10,7 +10,8 @@ from toy_robot import CUBE_WIDTH, ToyArm, ToyMemory, ToyPolicy, pinch_pose, run
 from edge.api import Call, Outcome
 from edge.config import Budgets
 from edge.errors import CallError, TaskError
-from edge.executive import Executive, PoseTuple, State
+from edge.executive import Executive, State
+from edge.memory import PoseTuple
 from edge.tabletop import API
 from edge.types import Pose
 
@@ -49,7 +50,7 @@ def test_a_task_goes_from_its_words_to_done() -> None:
     ]
     assert rig.memory.log == [
         *(f"clear {TASK}", f"begin {PICK}", "grasped red cube", "end ok"),
-        *(f"begin {PLACE}", "released red cube", "end ok"),
+        *(f"begin {PLACE}", "released red cube", "end ok", "conclude finished"),
     ]
 
 
@@ -203,7 +204,7 @@ def test_stopping_ends_the_running_call_and_nothing_moves_any_more() -> None:
     assert rig.executive.state is State.FAILED
     assert rig.executive.reason == "camera front is stale"
     assert rig.executive.act(rig.arm.observe(), 2) is None
-    assert rig.memory.log[-1] == "end timeout"
+    assert rig.memory.log[-2:] == ["end timeout", "conclude failed"]
 
 
 def test_after_a_crash_the_task_goes_on_with_what_was_done_and_remembered() -> None:
@@ -219,9 +220,37 @@ def test_after_a_crash_the_task_goes_on_with_what_was_done_and_remembered() -> N
     assert again.goal == Pose(*pinch_pose([0.3]))
 
 
-def test_nothing_is_resumed_from_an_empty_memory() -> None:
+def test_what_is_in_the_gripper_is_known_after_a_crash_and_its_release_remembered() -> None:
+    rig = Rig()
+    rig.run(PICK)
+    rig.executive = Executive(API, rig.policy, rig.memory, pinch_pose=pinch_pose)
+    rig.executive.resume(rig.arm.now_ns)
+    assert rig.executive.carried == "red cube"
+    run(rig.executive, rig.arm, rig.policy, [PLACE], rig.cubes_everywhere)
+    assert rig.outcomes() == [f"{PICK} -> ok", f"{PLACE} -> ok"]
+    assert rig.memory.log[-2:] == ["released red cube", "end ok"]
+    assert rig.executive.carried is None
+
+
+def test_a_task_that_was_given_up_goes_on_with_fresh_budgets() -> None:
+    rig = Rig(budgets=Budgets(retries=1, calls=3))
+    rig.misses = 99
+    assert rig.run(*[PICK] * 9).state is State.FAILED
+    assert rig.memory.ending == "failed"
+    rig.executive.resume(rig.arm.now_ns)
+    rig.misses = 1
+    run(rig.executive, rig.arm, rig.policy, [PICK, PICK, PLACE, "done()"], rig.cubes_everywhere)
+    assert rig.executive.state is State.FINISHED
+    assert [str(outcome) for _, outcome in rig.executive.entries] == ["missed", "missed", "missed", "ok", "ok"]
+
+
+def test_nothing_is_resumed_from_an_empty_memory_or_a_finished_task() -> None:
+    rig = Rig()
     with pytest.raises(TaskError, match="no task to resume"):
-        Rig().executive.resume(0)
+        rig.executive.resume(0)
+    rig.run(PICK, PLACE, "done()")
+    with pytest.raises(TaskError, match="nothing left to resume"):
+        rig.executive.resume(0)
 
 
 @pytest.mark.parametrize("task", ["", "   "])

@@ -77,7 +77,7 @@ def test_a_module_imports_only_what_its_room_allows(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if under(name, {"edge"})))
 def test_only_the_wiring_knows_the_native_core(name: str) -> None:
-    wiring = {"edge.runtime", "edge.machine", "edge.doctor", "edge.cli"}
+    wiring = {"edge.runtime", "edge.machine", "edge.earlier", "edge.doctor", "edge.cli"}
     if name not in wiring:
         assert not any(under(other, {"edge._core"}) for other in imports(MODULES[name]))
 

@@ -212,12 +212,34 @@ def test_a_run_that_was_killed_goes_on_with_its_task_when_told_to(start: Callabl
     call = bench.texts("call")[-1]
     bench.process.kill()
     bench.process.communicate()
-    (directory,) = bench.root.iterdir()
     time.sleep(1.0)  # run directories are named by the second
-    bench.launch("--resume", str(directory), "--no-video")
+    bench.launch("--resume", "--no-video")
     bench.until(
         lambda: any(record["kind"] == "task" for record in bench.records()) and len(list(bench.root.iterdir())) == 2
     )
     (task,) = (record for record in bench.records() if record["kind"] == "task")
     assert task["text"] == TASK
     assert task["resumed"] == [f"{call} -> timeout"]
+
+
+def test_without_being_told_to_it_starts_clean_and_says_what_it_found(start: Callable[..., Bench]) -> None:
+    bench = start("--call-seconds", "60", "--no-video")
+    bench.wait_for("chunk")
+    call = bench.texts("call")[-1]
+    bench.process.kill()
+    bench.process.communicate()
+    (directory,) = bench.root.iterdir()
+    time.sleep(1.0)
+    other = "put the green cube on the red plate"
+    bench.launch("--task", other, "--no-video")
+    bench.until(
+        lambda: any(record["kind"] == "task" for record in bench.records()) and len(list(bench.root.iterdir())) == 2
+    )
+    (task,) = (record for record in bench.records() if record["kind"] == "task")
+    assert task["text"] == other
+    assert "resumed" not in task
+    bench.process.send_signal(signal.SIGINT)
+    _, out, _ = bench.finish()
+    for words in (f"{directory} was cut short: {TASK}", f"{call} -> cut short", f"edge run --resume {directory}"):
+        assert words in out
+        assert any(words in line for line in bench.records()[0]["found"])

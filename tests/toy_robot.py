@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.executive import Executive, PoseTuple
+from edge.executive import Executive
+from edge.memory import PoseTuple
 from edge.tabletop import API
 from edge.types import Chunk, Observation, Pose
 
@@ -94,6 +95,8 @@ class ToyMemory:
         self.log: list[str] = []
         self.task = ""
         self.running: str | None = None
+        self.held: str | None = None
+        self.ending: str | None = None
         self.ended: list[tuple[str, str]] = []
 
     def transcript(self) -> list[tuple[str, str]]:
@@ -103,9 +106,10 @@ class ToyMemory:
         self.places.clear()
         self.log = [f"clear {task}"]
         self.task, self.running, self.ended = task, None, []
+        self.held = self.ending = None
 
     def begin(self, call_text: str, object: str, now_ns: int) -> None:
-        self.running = call_text
+        self.running, self.ending = call_text, None
         self.log.append(f"begin {call_text}")
 
     def end(self, outcome: str, now_ns: int) -> None:
@@ -116,10 +120,17 @@ class ToyMemory:
 
     def grasped(self, object: str, pose: PoseTuple) -> None:
         self.places.setdefault(object, pose)
+        self.held = object
         self.log.append(f"grasped {object}")
 
     def released(self, object: str, pose: PoseTuple) -> None:
+        self.held = None if self.held == object else self.held
         self.log.append(f"released {object}")
+
+    def conclude(self, ending: str, now_ns: int) -> None:
+        assert self.running is None
+        self.ending = ending
+        self.log.append(f"conclude {ending}")
 
     def place_of(self, object: str) -> PoseTuple | None:
         return self.places.get(object)
