@@ -1,0 +1,31 @@
+/* The laws of the safety limiter with as many random steps as asked for (10^7 unless told), from one seed:
+ *
+ *     safety_laws [steps [seed]]
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "laws.h"
+
+int main(int count, char **arguments)
+{
+    const int64_t steps = count > 1 ? atoll(arguments[1]) : 10000000;
+    const uint64_t seed = count > 2 ? strtoull(arguments[2], NULL, 0) : 1;
+    flags_name_the_limits();
+    edges_are_where_they_are_said_to_be();
+    bad_limits_are_refused_by_name();
+    limits_are_rounded_to_the_safe_side(seed);
+    positions_are_converted_exactly(seed);
+    brake_is_the_defined_one(seed, steps / 1000);
+    what_cannot_stop_in_time_brakes(seed, steps / 100);
+    ticks_may_be_cut_anywhere(seed, steps / 10000);
+    constant_goals_are_reached_without_overshoot(seed, steps / 10000);
+    a_joint_outside_only_comes_back(seed, steps / 10000);
+    admissible_trajectories_pass_unchanged(seed, steps / 10);
+    limits_are_never_crossed(seed, steps);
+    if (steps >= 1000000) {
+        every_servo_tick_is_reached();
+    }
+    printf("safety limiter: every law holds, %lld steps, seed %llu\n", (long long)steps, (unsigned long long)seed);
+    return 0;
+}
