@@ -9,6 +9,7 @@ void brake_is_the_defined_one(uint64_t seed, int64_t states);
 
 /* laws_limits.c */
 void limits_are_never_crossed(uint64_t seed, int64_t steps);
+void states_are_admissible_to_the_last_unit(uint64_t seed, int64_t states);
 void a_joint_outside_only_comes_back(uint64_t seed, int64_t joints);
 
 /* laws_motion.c */

@@ -41,20 +41,22 @@ void edges_are_where_they_are_said_to_be(void)
     const int32_t ramp = limits->release - a;
     const int64_t far = FARTHEST_POSITION;
     for (int side = -1; side <= 1; side += 2) {
+        const int64_t most = side > 0 ? INT64_MAX : -INT64_MAX;
+        const int32_t most_32 = side > 0 ? INT32_MAX : -INT32_MAX;
         accepts(limits, (safety_state){side * far, 0, 0}, origin);
         refuses_state(limits, (safety_state){side * (far + 1), 0, 0});
-        refuses_state(limits, (safety_state){side * INT64_MAX, 0, 0});
+        refuses_state(limits, (safety_state){most, 0, 0});
         accepts(limits, (safety_state){0, side * v, 0}, origin);
         refuses_state(limits, (safety_state){0, side * (v + 1), 0});
-        refuses_state(limits, (safety_state){0, side * INT32_MAX, 0});
+        refuses_state(limits, (safety_state){0, most_32, 0});
         accepts(limits, (safety_state){0, side * (v - ramp), side * a}, origin);
         refuses_state(limits, (safety_state){0, side * (v - ramp + 1), side * a});
         refuses_state(limits, (safety_state){0, 0, side * (a + 1)});
-        refuses_state(limits, (safety_state){0, 0, side * INT32_MAX});
+        refuses_state(limits, (safety_state){0, 0, most_32});
         accepts(limits, safety_at_rest(0), (safety_target){side * far, side * far});
         refuses(limits, safety_at_rest(0), (safety_target){side * (far + 1), 0});
         refuses(limits, safety_at_rest(0), (safety_target){0, side * (far + 1)});
-        refuses(limits, safety_at_rest(0), (safety_target){side * INT64_MAX, side * INT64_MAX});
+        refuses(limits, safety_at_rest(0), (safety_target){most, most});
         const safety_state at_limit = safety_at_rest(side > 0 ? limits->upper : limits->lower);
         const safety_state beyond = safety_at_rest(at_limit.position + side);
         REQUIRE(safety_admissible(limits, &at_limit) && !safety_admissible(limits, &beyond));

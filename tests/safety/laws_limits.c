@@ -49,6 +49,30 @@ void limits_are_never_crossed(uint64_t seed, int64_t steps)
     }
 }
 
+/* The farthest position from which the stop, its turning point included, stays inside; and one unit beyond. */
+void states_are_admissible_to_the_last_unit(uint64_t seed, int64_t states)
+{
+    generator random = seeded(seed);
+    for (int64_t i = 0; i < states; ++i) {
+        const safety_limits *limits = &joints()[any(&random) % JOINTS];
+        safety_state state = plausible_state(&random, limits);
+        const safety_path path = safety_stop(limits, state.velocity, state.acceleration);
+        const int64_t highest = safety_larger(0, safety_larger(path.rest, path.turn));
+        const int64_t lowest = safety_smaller(0, safety_smaller(path.rest, path.turn));
+        if (highest - lowest > limits->upper - limits->lower) {
+            continue;
+        }
+        state.position = limits->upper - highest;
+        REQUIRE(safety_admissible(limits, &state));
+        ++state.position;
+        REQUIRE(!safety_admissible(limits, &state));
+        state.position = limits->lower - lowest;
+        REQUIRE(safety_admissible(limits, &state));
+        --state.position;
+        REQUIRE(!safety_admissible(limits, &state));
+    }
+}
+
 void a_joint_outside_only_comes_back(uint64_t seed, int64_t count)
 {
     generator random = seeded(seed);

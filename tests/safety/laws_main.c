@@ -20,6 +20,7 @@ int main(int count, char **arguments)
     what_cannot_stop_in_time_brakes(seed, steps / 100);
     ticks_may_be_cut_anywhere(seed, steps / 10000);
     constant_goals_are_reached_without_overshoot(seed, steps / 10000);
+    states_are_admissible_to_the_last_unit(seed, steps / 100);
     a_joint_outside_only_comes_back(seed, steps / 10000);
     admissible_trajectories_pass_unchanged(seed, steps / 10);
     limits_are_never_crossed(seed, steps);
