@@ -31,14 +31,15 @@ int32_t safety_released(const safety_limits *limits, int32_t velocity, int32_t a
 
 int32_t safety_hardest(const safety_limits *limits, int32_t speed)
 {
-    /* x changes the velocity by x + (x - J) + ... + (x - ticks J); `ramp` is the sum of the subtracted parts. */
-    int32_t ticks = 0;
+    /* x changes the velocity by x + (x - J) + (x - 2 J) + ...: `parts` such terms, which together lack `ramp` to x
+     * each. */
+    int32_t parts = 1;
     int32_t ramp = 0;
-    while (ramp + limits->max_jerk * (ticks + 1) <= speed) {
-        ++ticks;
-        ramp += limits->max_jerk * ticks;
+    for (int32_t next = limits->max_jerk; ramp + next <= speed; next += limits->max_jerk) {
+        ramp += next;
+        ++parts;
     }
-    return (speed + ramp) / (ticks + 1);
+    return (speed + ramp) / parts;
 }
 
 int32_t safety_braking(const safety_limits *limits, int32_t velocity, int32_t acceleration)
