@@ -31,11 +31,10 @@ int32_t safety_released(const safety_limits *limits, int32_t velocity, int32_t a
 
 int32_t safety_hardest(const safety_limits *limits, int32_t speed)
 {
-    /* x changes the velocity by x + (x - J) + (x - 2 J) + ...: `parts` such terms, which together lack `ramp` to x
-     * each. */
+    /* x changes the velocity by x + (x - J) + (x - 2 J) + ..., `parts` terms, which is parts * x - ramp. */
     int32_t parts = 1;
     int32_t ramp = 0;
-    for (int32_t next = limits->max_jerk; ramp + next <= speed; next += limits->max_jerk) {
+    for (int32_t next = limits->max_jerk; safety_sign(speed - ramp - next) == 1; next += limits->max_jerk) {
         ramp += next;
         ++parts;
     }
@@ -50,6 +49,12 @@ int32_t safety_braking(const safety_limits *limits, int32_t velocity, int32_t ac
     return side * (int32_t)safety_larger(steepest, -safety_hardest(limits, speed));
 }
 
+/* What one more tick of ramp takes away from the velocity at release: its own part and that of the longer release. */
+static int32_t ramp_cost(int32_t braking, int32_t jerk)
+{
+    return positive_part(braking + jerk) + positive_part(braking);
+}
+
 /* The stop of a joint that ends up moving forward, at `spare` >= 0, when it lets go of its acceleration. */
 static safety_path stop_forward(const safety_limits *limits, int32_t velocity, int32_t acceleration, int32_t spare)
 {
@@ -57,12 +62,10 @@ static safety_path stop_forward(const safety_limits *limits, int32_t velocity, i
     const int32_t full = limits->max_acceleration;
     safety_path path = {0, 0};
     int32_t braking = -acceleration;
-    /* Ramp: whole ticks, each of which takes its own part and that of the longer release from the spare velocity. */
-    for (int32_t ticks = (full - braking) / jerk; ticks != 0; --ticks) {
-        spare -= positive_part(braking + jerk) + positive_part(braking);
-        if (safety_sign(spare) != 1) {
-            break;
-        }
+    /* Ramp: whole ticks, as far as the spare velocity goes. */
+    for (int32_t ticks = (full - braking) / jerk; ticks != 0 && safety_sign(spare - ramp_cost(braking, jerk)) == 1;
+         --ticks) {
+        spare -= ramp_cost(braking, jerk);
         braking += jerk;
         velocity -= braking;
         path.rest += velocity;

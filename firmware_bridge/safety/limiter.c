@@ -61,7 +61,7 @@ static int64_t pursue(const safety_limits *limits, const safety_state *state, co
     const int32_t closing = state->velocity - (int32_t)target->velocity;
     const int64_t braking = clamp(safety_braking(limits, closing, state->acceleration), range.low, range.high);
     const int64_t missed = miss(limits, state, target, braking);
-    const int64_t ends[2] = {range.low, range.high};
+    const int64_t ends[] = {range.low, range.high};
     const int64_t end = ends[(uint64_t)missed >> 63]; /* short of the target: faster */
     if (end == braking) {
         return braking;
@@ -112,10 +112,7 @@ bool safety_admissible(const safety_limits *limits, const safety_state *state)
 /* Takes the acceleration; names the limits that it lies on. */
 static unsigned take(const safety_limits *limits, safety_state *state, int64_t acceleration)
 {
-    unsigned flags = 0;
-    if (llabs(acceleration - state->acceleration) == limits->max_jerk) {
-        flags |= SAFETY_JERK;
-    }
+    unsigned flags = llabs(acceleration - state->acceleration) == limits->max_jerk ? SAFETY_JERK : 0;
     if (llabs(acceleration) == limits->max_acceleration) {
         flags |= SAFETY_ACCELERATION;
     }

@@ -60,12 +60,11 @@ safety_verdict safety_limits_from(const safety_physical *physical, double tick_s
     if (ramp_ticks > RAMP_TICKS || ramp > RAMP) {
         return SAFETY_BAD_JERK;
     }
-    safety_limits made = {(int64_t)ceil(physical->lower * UNITS),
-                          (int64_t)floor(physical->upper * UNITS),
-                          (int32_t)velocity,
-                          (int32_t)acceleration,
-                          (int32_t)jerk,
-                          0};
+    safety_limits made = {.lower = (int64_t)ceil(physical->lower * UNITS),
+                          .upper = (int64_t)floor(physical->upper * UNITS),
+                          .max_velocity = (int32_t)velocity,
+                          .max_acceleration = (int32_t)acceleration,
+                          .max_jerk = (int32_t)jerk};
     made.release = made.max_acceleration - safety_released(&made, 0, -made.max_acceleration);
     if (safety_stop(&made, made.max_velocity, 0).rest >= made.upper - made.lower) {
         return SAFETY_BAD_RANGE;

@@ -26,6 +26,7 @@ void flags_name_the_limits(void);
 /* laws_units.c */
 void bad_limits_are_refused_by_name(void);
 void limits_are_rounded_to_the_safe_side(uint64_t seed);
+void roundings_are_not_trusted(void);
 void positions_are_converted_exactly(uint64_t seed);
 
 #endif

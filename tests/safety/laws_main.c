@@ -15,6 +15,7 @@ int main(int count, char **arguments)
     edges_are_where_they_are_said_to_be();
     bad_limits_are_refused_by_name();
     limits_are_rounded_to_the_safe_side(seed);
+    roundings_are_not_trusted();
     positions_are_converted_exactly(seed);
     brake_is_the_defined_one(seed, steps / 1000);
     what_cannot_stop_in_time_brakes(seed, steps / 100);

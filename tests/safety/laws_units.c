@@ -149,6 +149,20 @@ void limits_are_rounded_to_the_safe_side(uint64_t seed)
     }
 }
 
+/* A whole number of units may have been rounded up to, and loses one; what is above it for certain does not. */
+void roundings_are_not_trusted(void)
+{
+    const double whole = 1024 / TICK_S / TICK_S;
+    safety_physical physical = so101;
+    safety_limits limits;
+    for (int parts = 0; parts < 8; ++parts) {
+        physical.max_acceleration = whole / UNITS * (1 + parts * 0x1p-52);
+        physical.max_velocity = 0.01;
+        REQUIRE(verdict(physical, TICK_S, &limits) == SAFETY_LIMITS_OK);
+        REQUIRE(limits.max_acceleration == (parts < 4 ? 1023 : 1024));
+    }
+}
+
 void positions_are_converted_exactly(uint64_t seed)
 {
     int64_t units = 7;

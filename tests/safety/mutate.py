@@ -4,7 +4,8 @@
 
 Changes operators, constants and conditions, swaps the two ends of the limits, and deletes statements. A mutant is
 killed when it does not compile without warnings, when a law or a vector does not hold, when it crashes, trips the
-sanitizer for undefined behaviour, or runs ten times longer than the original. There is no list of excused survivors:
+sanitizer for undefined behaviour, or takes 2 s of processor
+time instead of 0.4 s. There is no list of excused survivors:
 code with a mutant that changes nothing is rewritten until there is none.
 """
 
@@ -15,7 +16,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ TESTS = Path(__file__).resolve().parent
 SAFETY = TESTS.parents[1] / "firmware_bridge" / "safety"
 FILES = ("brake.c", "limiter.c", "units.c")
 LAW_STEPS = "10000"
+PROCESSOR_S = 2
 
 # What stands in the source, and what it is changed to. Spaces keep unary operators and declarations apart.
 SWAPS = {
@@ -104,7 +105,7 @@ class Bench:
             if not self.compile(source, self.folder / f"{source.stem}.o"):
                 sys.exit(f"{source} does not compile")
 
-    def passes(self, file: str, text: str, timeout_s: float) -> bool:
+    def passes(self, file: str, text: str) -> bool:
         changed = self.folder / f"mutant_{file}"
         changed.write_text(text)
         mutant = self.folder / "mutant.o"
@@ -118,10 +119,9 @@ class Bench:
             program = self.folder / "program"
             linked = ["gcc", *main, str(self.folder / "support.o"), *ours, "-lm", "-o", str(program)]
             subprocess.run(linked, check=True, capture_output=True)
-            try:
-                done = subprocess.run([str(program), *arguments], capture_output=True, timeout=timeout_s, check=False)
-            except subprocess.TimeoutExpired:
-                return False
+            # Processor time, not the clock's: a busy machine must not kill a mutant.
+            limited = ["sh", "-c", f'ulimit -t {PROCESSOR_S}; exec "$@"', "sh", str(program), *arguments]
+            done = subprocess.run(limited, capture_output=True, check=False)
             if done.returncode != 0:
                 return False
         return True
@@ -140,14 +140,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         bench.prepare()
-        start = time.monotonic()
-        if not bench.passes(FILES[0], (SAFETY / FILES[0]).read_text(), timeout_s=600):
+        if not bench.passes(FILES[0], (SAFETY / FILES[0]).read_text()):
             sys.exit("the tests fail on the original")
-        timeout_s = 10 * (time.monotonic() - start)
         for mutant in todo:
             lines = (SAFETY / mutant.file).read_text().split("\n")
             lines[mutant.line - 1] = mutant.after
-            if bench.passes(mutant.file, "\n".join(lines), timeout_s):
+            if bench.passes(mutant.file, "\n".join(lines)):
                 survivors += 1
                 print(f"survived  {mutant}", flush=True)
     print(f"{len(todo) - survivors} of {len(todo)} mutants killed")
