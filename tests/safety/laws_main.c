@@ -17,12 +17,12 @@ int main(int count, char **arguments)
     limits_are_rounded_to_the_safe_side(seed);
     roundings_are_not_trusted();
     positions_are_converted_exactly(seed);
-    brake_is_the_defined_one(seed, steps / 1000);
-    what_cannot_stop_in_time_brakes(seed, steps / 100);
-    ticks_may_be_cut_anywhere(seed, steps / 10000);
-    constant_goals_are_reached_without_overshoot(seed, steps / 10000);
-    states_are_admissible_to_the_last_unit(seed, steps / 100);
-    a_joint_outside_only_comes_back(seed, steps / 10000);
+    brake_is_the_defined_one(seed, 100 + steps / 1000);
+    what_cannot_stop_in_time_brakes(seed, 1000 + steps / 100);
+    ticks_may_be_cut_anywhere(seed, 50 + steps / 10000);
+    constant_goals_are_reached_without_overshoot(seed, 20 + steps / 10000);
+    states_are_admissible_to_the_last_unit(seed, 10000 + steps / 100);
+    a_joint_outside_only_comes_back(seed, 20 + steps / 10000);
     admissible_trajectories_pass_unchanged(seed, steps / 10);
     limits_are_never_crossed(seed, steps);
     if (steps >= 1000000) {

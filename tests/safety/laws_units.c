@@ -112,6 +112,8 @@ void bad_limits_are_refused_by_name(void)
         {100000, 16384.5, 16.5, SAFETY_BAD_JERK},
         {100000, 1048576.5, 8224.5, SAFETY_LIMITS_OK}, /* 128 ticks, together 2^27 */
         {100000, 1048577.5, 8224.5, SAFETY_BAD_JERK},
+        {100000, 44739242.5, 17895697.5, SAFETY_LIMITS_OK}, /* 3 ticks, together 2^27 - 2 */
+        {100000, 44739243.5, 17895697.5, SAFETY_BAD_JERK},  /* 2^27 + 1 */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         REQUIRE(in_units(cases[i].velocity, cases[i].acceleration, cases[i].jerk) == cases[i].code);
