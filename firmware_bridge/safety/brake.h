@@ -1,0 +1,39 @@
+/* The brake of the safety limiter: the law, and in closed form where it ends. Inside the limiter only.
+ *
+ *     acceleration        ramp    hold        release
+ *         0 ─────┐                              ┌────── velocity = 0
+ *                 ╲                            ╱
+ *     -max         ╲__________________________╱
+ *
+ * With ramp(a) the velocity gained while a goes to zero at max_jerk, a joint with velocity + ramp(acceleration) >= 0
+ * takes the lowest next acceleration x within the limits for which velocity + x + ramp(x) >= 0: the hardest from which
+ * it can still let go in time. So it ends with velocity and acceleration exactly zero. Otherwise all is mirrored.
+ */
+#ifndef EDGEARM_SAFETY_BRAKE_H
+#define EDGEARM_SAFETY_BRAKE_H
+
+#include "limiter.h"
+
+/* Displacements from the present position. */
+typedef struct {
+    int64_t rest; /* where the brake ends */
+    int64_t turn; /* farthest point on the other side, where a joint that already reverses turns round; else 0 */
+} safety_path;
+
+/* -1 for negative, 1 otherwise. */
+int32_t safety_sign(int64_t value);
+int64_t safety_larger(int64_t a, int64_t b);
+int64_t safety_smaller(int64_t a, int64_t b);
+
+/* Velocity once the acceleration has gone to zero at max_jerk. */
+int32_t safety_released(const safety_limits *limits, int32_t velocity, int32_t acceleration);
+
+/* Hardest acceleration, taken now, from which letting go at max_jerk changes the velocity by `speed` >= 0 at most. */
+int32_t safety_hardest(const safety_limits *limits, int32_t speed);
+
+/* The brake's next acceleration. */
+int32_t safety_braking(const safety_limits *limits, int32_t velocity, int32_t acceleration);
+
+safety_path safety_stop(const safety_limits *limits, int32_t velocity, int32_t acceleration);
+
+#endif

@@ -1,0 +1,179 @@
+#include "limiter.h"
+
+#include <stdlib.h>
+
+#include "brake.h"
+
+/* Positions beyond this are refused: differences of two of them stay far from overflow. */
+#define FARTHEST ((int64_t)1 << 40)
+
+/* Accelerations that keep the next state plausible; never empty for a plausible state. */
+typedef struct {
+    int64_t low;
+    int64_t high;
+} span;
+
+static int64_t clamp(int64_t value, int64_t lower, int64_t upper)
+{
+    return safety_smaller(safety_larger(value, lower), upper);
+}
+
+static span reachable(const safety_limits *limits, const safety_state *state)
+{
+    const int64_t fastest = safety_hardest(limits, limits->max_velocity - state->velocity);
+    const int64_t slowest = -safety_hardest(limits, limits->max_velocity + state->velocity);
+    const int64_t most = safety_smaller(fastest, limits->max_acceleration);
+    const int64_t least = safety_larger(slowest, -limits->max_acceleration);
+    return (span){safety_larger(least, (int64_t)state->acceleration - limits->max_jerk),
+                  safety_smaller(most, (int64_t)state->acceleration + limits->max_jerk)};
+}
+
+static safety_state next(const safety_state *state, int64_t acceleration)
+{
+    safety_state moved = *state;
+    moved.acceleration = (int32_t)acceleration;
+    moved.velocity += moved.acceleration;
+    moved.position += moved.velocity;
+    return moved;
+}
+
+/* Where the joint would be relative to the target, had it taken `acceleration` and then braked in the target's frame.
+ */
+static int64_t miss(const safety_limits *limits, const safety_state *state, const safety_target *target,
+                    int64_t acceleration)
+{
+    const safety_state moved = next(state, acceleration);
+    const int32_t closing = moved.velocity - (int32_t)target->velocity;
+    return moved.position + safety_stop(limits, closing, moved.acceleration).rest - target->position;
+}
+
+/* The acceleration that brings the joint to the target and, in the target's frame, to rest there: it makes the miss
+ * smaller without changing its side, which the brake of that frame leaves as it is. */
+static int64_t pursue(const safety_limits *limits, const safety_state *state, const safety_target *target, span range)
+{
+    const int64_t ahead = target->position - state->position;
+    const int64_t landing = clamp(ahead - state->velocity, range.low, range.high);
+    if (ahead - state->velocity == landing) {
+        if (ahead == target->velocity || miss(limits, state, target, landing) == 0) {
+            return landing;
+        }
+    }
+    const int32_t closing = state->velocity - (int32_t)target->velocity;
+    const int64_t braking = clamp(safety_braking(limits, closing, state->acceleration), range.low, range.high);
+    const int64_t missed = miss(limits, state, target, braking);
+    const int64_t ends[] = {range.low, range.high};
+    const int64_t end = ends[(uint64_t)missed >> 63]; /* short of the target: faster */
+    if (end == braking) {
+        return braking;
+    }
+    /* The miss grows more than linearly away from the brake, so the chord stays on this side of the root. */
+    const int64_t gain = llabs(miss(limits, state, target, end) - missed);
+    const int64_t chord = braking + (end - braking) * safety_smaller(llabs(missed), gain) / gain;
+    const int64_t then = miss(limits, state, target, chord);
+    return llabs(missed) == llabs(then) + llabs(missed - then) ? chord : braking;
+}
+
+/* Within the position limits, or, of a joint outside them, no farther out than where it comes from. */
+static bool no_farther(const safety_limits *limits, int64_t from, int64_t to)
+{
+    return safety_smaller(limits->lower, from) <= to && to <= safety_larger(limits->upper, from);
+}
+
+static bool stops_inside(const safety_limits *limits, const safety_state *state, int64_t from)
+{
+    const safety_path path = safety_stop(limits, state->velocity, state->acceleration);
+    const int64_t turn = state->position + path.turn;
+    return no_farther(limits, from, state->position) && no_farther(limits, state->position, turn) &&
+           no_farther(limits, turn, state->position + path.rest);
+}
+
+safety_state safety_at_rest(int64_t position)
+{
+    return (safety_state){position, 0, 0};
+}
+
+static bool bounded(int64_t value, int64_t bound)
+{
+    return -bound <= value && value <= bound;
+}
+
+bool safety_plausible(const safety_limits *limits, const safety_state *state)
+{
+    return bounded(state->position, FARTHEST) && bounded(state->velocity, limits->max_velocity) &&
+           bounded(state->acceleration, limits->max_acceleration) &&
+           bounded(safety_released(limits, state->velocity, state->acceleration), limits->max_velocity);
+}
+
+bool safety_admissible(const safety_limits *limits, const safety_state *state)
+{
+    return safety_plausible(limits, state) && stops_inside(limits, state, limits->lower);
+}
+
+/* Takes the acceleration; names the limits that it lies on. */
+static unsigned take(const safety_limits *limits, safety_state *state, int64_t acceleration)
+{
+    unsigned flags = llabs(acceleration - state->acceleration) == limits->max_jerk ? SAFETY_JERK : 0;
+    if (llabs(acceleration) == limits->max_acceleration) {
+        flags |= SAFETY_ACCELERATION;
+    }
+    *state = next(state, acceleration);
+    if (abs(safety_released(limits, state->velocity, state->acceleration)) == limits->max_velocity) {
+        flags |= SAFETY_VELOCITY;
+    }
+    return flags;
+}
+
+static unsigned follow(const safety_limits *limits, safety_state *state, const safety_target *target)
+{
+    const span range = reachable(limits, state);
+    const int64_t wish = pursue(limits, state, target, range);
+    const safety_state wished = next(state, wish);
+    if (stops_inside(limits, &wished, state->position)) {
+        return take(limits, state, wish);
+    }
+    /* Where the target leads too far, the joint pursues the limit instead, and comes to rest there. */
+    const int64_t rest = wished.position + safety_stop(limits, wished.velocity, wished.acceleration).rest;
+    const safety_target limit = {clamp(rest, limits->lower, limits->upper), 0};
+    const int64_t less = pursue(limits, state, &limit, range);
+    const safety_state yielding = next(state, less);
+    if (stops_inside(limits, &yielding, state->position)) {
+        return SAFETY_POSITION | take(limits, state, less);
+    }
+    return SAFETY_POSITION | safety_brake(limits, state);
+}
+
+unsigned safety_step(const safety_limits *limits, safety_state *state, const safety_target *target)
+{
+    if (!safety_plausible(limits, state) || !bounded(target->position, FARTHEST) ||
+        !bounded(target->velocity, FARTHEST)) {
+        return SAFETY_REJECTED;
+    }
+    const int64_t position = clamp(target->position, limits->lower, limits->upper);
+    const int64_t velocity = clamp(target->velocity, -limits->max_velocity, limits->max_velocity);
+    if (position != target->position) {
+        return SAFETY_POSITION | follow(limits, state, &(safety_target){position, 0});
+    }
+    const unsigned flags = velocity == target->velocity ? 0 : SAFETY_VELOCITY;
+    return flags | follow(limits, state, &(safety_target){position, velocity});
+}
+
+unsigned safety_advance(const safety_limits *limits, safety_state *state, const safety_target *target, uint32_t ticks)
+{
+    safety_target moving = *target;
+    unsigned flags = 0;
+    for (uint32_t left = ticks; left != 0; --left) {
+        flags |= safety_step(limits, state, &moving);
+        if (bounded(moving.position, FARTHEST)) {
+            moving.position += moving.velocity;
+        }
+    }
+    return flags;
+}
+
+unsigned safety_brake(const safety_limits *limits, safety_state *state)
+{
+    if (!safety_plausible(limits, state)) {
+        return SAFETY_REJECTED;
+    }
+    return take(limits, state, safety_braking(limits, state->velocity, state->acceleration));
+}
