@@ -8,7 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge import manifest
 from edge.api import RobotApi
@@ -43,6 +46,22 @@ class Machine:
     def close(self) -> None:
         """Closes cameras and planner. The driver is stopped by the run that started it."""
         self._stack.close()
+
+    def last_fault(self) -> dict[str, NDArray[Any]]:
+        """The steps of the loop's last fault, empty if there was none.
+
+        One array a field of `ControlLoop.fault_log`, first axis time, oldest first. `joints` names the columns;
+        `states`, `hold_causes` and `fault_causes` say what the numbers of `state`, `hold_cause`, `fault_cause` mean.
+        """
+        from edge._core import FAULT_CAUSES, HOLD_CAUSES, STATES
+
+        steps = self.loop.fault_log()
+        if not len(steps):
+            return {}
+        names = {"joints": self.arm.names, "states": STATES, "hold_causes": HOLD_CAUSES, "fault_causes": FAULT_CAUSES}
+        return {name: steps[name] for name in steps.dtype.names or ()} | {
+            name: np.array(texts) for name, texts in names.items()
+        }
 
     def __enter__(self) -> Machine:
         return self

@@ -151,7 +151,7 @@ def _execute(
     finally:
         recorder.stop()
         save_motion(log.directory / MOTION, *motion.arrays())
-        if told := save_fault(log.directory / FAULT, machine.loop):
+        if told := save_fault(log.directory / FAULT, machine.last_fault()):
             log.write("fault", text=told)
 
 

