@@ -43,7 +43,9 @@ class Arm:
 
 class LoopConfig:
     """Frozen. `max_jump` is (6,) in joint units: between two targets, and from the commanded position to the first one
-    ahead. ValueError from `ControlLoop` unless 0 < period_ns <= feedback_timeout_ns <= watchdog_ns."""
+    ahead. Steps left out in a row that add up to `stall_ns` hold the arm until steps come in time for as long again.
+    ValueError from `ControlLoop` unless 0 < period_ns <= feedback_timeout_ns <= watchdog_ns, and period_ns <= stall_ns.
+    """
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class LoopConfig:
         period_ns: int = 1_000_000,
         feedback_timeout_ns: int = 12_000_000,
         watchdog_ns: int = 200_000_000,
+        stall_ns: int = 20_000_000,
         blend_ns: int = 50_000_000,
         lookahead_ns: int = 1_000_000_000,
         max_jump: ArrayLike | None = None,
@@ -61,6 +64,8 @@ class LoopConfig:
     def feedback_timeout_ns(self) -> int: ...
     @property
     def watchdog_ns(self) -> int: ...
+    @property
+    def stall_ns(self) -> int: ...
     @property
     def blend_ns(self) -> int: ...
     @property
@@ -100,6 +105,8 @@ class LoopCounters(TypedDict):
     """Refused inside a step; refusals of `offer` are its result."""
     holds_out_of_targets: int
     holds_feedback: int
+    holds_stalled: int
+    """Because too many steps in a row were left out."""
     faults: int
 
 class LoopSnapshot(TypedDict):
@@ -137,6 +144,13 @@ class ControlLoop:
         """Come to rest. Chunks computed from observations before this are refused."""
     def clear(self) -> None:
         """Come to rest, then idle; the only way out of fault."""
+    def fault_log(self) -> NDArray[np.void]:
+        """Every step of the two seconds (at 1 kHz) before the last fault and of how the arm came to rest after it.
+
+        Oldest first. Fields: time_ns, feedback_age_ns (-1: none yet), chunk_id, measured, commanded and velocity (6,),
+        flags as in `Command`, and the indices state into `STATES`, hold_cause into `HOLD_CAUSES`, fault_cause into
+        `FAULT_CAUSES`. Empty without a fault, until the arm rests, and again after the next `start`; `clear` keeps it.
+        """
     def snapshot(self) -> LoopSnapshot: ...
     @property
     def arm(self) -> Arm: ...
@@ -209,7 +223,9 @@ class SubtaskMemory:
     def recovery(self) -> Recovery: ...
 
 STATES: tuple[LoopState, ...]
-"""State names by the number that `Driver.drain` gives."""
+"""State names by the number that `Driver.drain` and `ControlLoop.fault_log` give."""
+HOLD_CAUSES: tuple[str, ...]
+FAULT_CAUSES: tuple[str, ...]
 
 class BusCounters(TypedDict):
     cycles: int
@@ -246,7 +262,10 @@ class DriverSnapshot(LoopSnapshot):
     lateness_p99_ns: int
     lateness_max_ns: int
     deadline_misses: int
-    """Steps that were left out because the thread woke more than a period late."""
+    """Steps that were left out because the thread woke more than a period late. `counters["holds_stalled"]` says how
+    often so many came in a row that the arm held."""
+    page_faults: int
+    """Of the loop's thread since its first step, as of the last log sample."""
     log_dropped: int
     bus: BusCounters
     servos: dict[str, ServoSnapshot]
@@ -258,7 +277,9 @@ class Driver:
         loop: Stepped by this driver only, from `start` to `stop`; offer chunks and take snapshots as before.
         port: Serial port of the servo bus, a USB adapter or a pty.
         reply_timeout_ns: How long one bus cycle may wait for replies; a slow line slows the bus, never the loop.
+        bus_period_ns: One bus cycle; ConfigError when the line cannot carry its bytes in that time.
         priority: SCHED_FIFO priority of the loop's thread.
+        cpu: Core the loop's thread keeps to; None for any. ConfigError when there is no such core.
         keep_torque: Leave torque on after `stop`.
         log_every: One log sample every so many steps.
     """
@@ -271,6 +292,7 @@ class Driver:
         bus_period_ns: int = 4_000_000,
         reply_timeout_ns: int = 8_000_000,
         priority: int = 80,
+        cpu: int | None = None,
         lock_memory: bool = True,
         keep_torque: bool = False,
         log_every: int = 10,
@@ -281,6 +303,7 @@ class Driver:
         After a fault: `loop.clear()`, then this again.
 
         Raises:
+            ConfigError: The core named by `cpu` is closed to this process.
             LinkError: The port is missing, busy, not a serial port, or gone.
             ArmError: A servo is silent or of another model, or the loop is in fault or started already.
         """

@@ -83,13 +83,18 @@ def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
     names = tuple(joint.name for joint in joints)
     frames = tuple(_frame(fields.of(f, f"frames.{n}"), n, names) for n, f in fields.mapping("frames").items())
     servo = fields.of(fields.mapping("servo"), "servo")
+    ready = fields.vector("ready", len(joints))
+    for joint, value in zip(joints, ready, strict=True):
+        lower, upper = (0.0, 1.0) if joint.normalised else (joint.lower, joint.upper)
+        if not lower <= value <= upper:
+            raise fields.error(f"ready ({joint.name})", f"within the joint's limits, {lower} to {upper}", str(value))
     return ArmDescription(
         name=fields.text("name"),
         joints=joints,
         frames=frames,
         model_number=servo.integer("model_number", 0, 65535),
         ticks_per_turn=servo.integer("ticks_per_turn", 2, 65536),
-        ready=fields.vector("ready", len(joints)),
+        ready=ready,
     )
 
 
@@ -98,6 +103,9 @@ def _joint(fields: _Fields) -> JointDescription:
     lower, upper = fields.number("lower"), fields.number("upper")
     if lower >= upper:
         raise fields.error("lower", f"below upper ({upper})", str(lower))
+    for bound, value in (("lower", lower), ("upper", upper)):
+        if abs(value) > math.pi:  # the servo counts one turn, half of it on either side of 0
+            raise fields.error(bound, "within half a turn of 0 rad", str(value))
     axis = fields.vector("axis", 3)
     if abs(math.hypot(*axis) - 1.0) > 1e-3:
         raise fields.error("axis", "a unit vector", str(axis))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,16 +51,43 @@ class Budgets:
 class Loop:
     """The real-time loop and the servo bus, cycles a second; `priority` of SCHED_FIFO where that right is granted.
 
-    Without an answer of every servo the arm holds after 12 ms, and after `watchdog_ms` (12 to 2000) faults for good.
-    `keep_torque` leaves the servos on after the run: the arm keeps its pose and what it holds.
+    Without an answer of every servo for three bus cycles (12 ms at least) the arm holds, and after `watchdog_ms` (12
+    to 2000) it faults for good. `cpu` is the one core that the loop's thread keeps to, any by default. `keep_torque`
+    leaves the servos on after the run: the arm keeps its pose and what it holds.
     """
 
     rate_hz: float = 1000.0
     bus_hz: float = 250.0
     watchdog_ms: float = 200.0
     priority: int = 80
+    cpu: int | None = None
     lock_memory: bool = True
     keep_torque: bool = False
+
+    def check(self) -> None:
+        """Raises ConfigError for what no loop can do. What the link can carry is the driver's to say."""
+        cores = os.cpu_count() or 1
+        for name, value, least, most in (
+            ("rate_hz", self.rate_hz, 100, 10_000),
+            ("bus_hz", self.bus_hz, 10, 10_000),
+            ("watchdog_ms", self.watchdog_ms, 12, 2000),
+            ("priority", self.priority, 1, 99),
+            ("cpu", self.cpu or 0, 0, cores - 1),
+        ):
+            if not least <= value <= most:  # also refuses NaN
+                raise ConfigError(f"loop.{name} cannot be used", expected=f"{least} to {most}", got=str(value))
+        if self.watchdog_ms * 1e6 < self.feedback_timeout_ns:
+            raise ConfigError(
+                f"loop.watchdog_ms and loop.bus_hz contradict each other: {self.bus_hz:g} bus cycles a second",
+                expected=f"watchdog_ms of at least three bus cycles, {self.feedback_timeout_ns / 1e6:g}",
+                got=f"{self.watchdog_ms:g}",
+                fix="raise loop.watchdog_ms or loop.bus_hz",
+            )
+
+    @property
+    def feedback_timeout_ns(self) -> int:
+        """How old feedback may be before the arm holds: three bus cycles, as patient as at 250 Hz at least."""
+        return max(12_000_000, round(3e9 / self.bus_hz))
 
 
 @dataclass(frozen=True)
@@ -97,17 +125,13 @@ class RunConfig:
             "budgets.call_s": self.budgets.call_s,
             "budgets.calls": self.budgets.calls,
             "budgets.plan_s": self.budgets.plan_s,
-            "loop.rate_hz": self.loop.rate_hz,
-            "loop.bus_hz": self.loop.bus_hz,
-            "loop.priority": self.loop.priority,
             "policy.threads": self.policy.threads,
             "planner.threads": self.planner.threads,
         }
         for name, value in positive.items():
             if not value > 0:  # also refuses NaN
                 raise ConfigError(f"{name} cannot be used", expected="a number above 0", got=str(value))
-        if not 12 <= self.loop.watchdog_ms <= 2000:
-            raise ConfigError("loop.watchdog_ms cannot be used", expected="12 to 2000", got=str(self.loop.watchdog_ms))
+        self.loop.check()
         for name, count in (
             ("budgets.retries", self.budgets.retries),
             ("policy.replan_every", self.policy.replan_every),

@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 from edge.api import RobotApi
 from edge.cameras import Camera
-from edge.config import RunConfig
+from edge.config import Loop, RunConfig
 from edge.errors import CameraError, ConfigError, EdgeError
-from edge.machine import check_bundle
+from edge.machine import check_bundle, open_arm
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
+
+_AWAKE = 'KERNEL=="cpu_dma_latency", GROUP="realtime", MODE="0660"'
 
 
 def examine(config: RunConfig, api: RobotApi) -> int:
@@ -23,6 +25,7 @@ def examine(config: RunConfig, api: RobotApi) -> int:
     """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("bundle", lambda: _bundle(config, api)),
+        ("loop", lambda: _loop(config)),
         ("port", lambda: _port(config.port)),
         *((name, lambda name=name: _camera(name, config)) for name in CAMERAS),
     ]
@@ -33,7 +36,7 @@ def examine(config: RunConfig, api: RobotApi) -> int:
         except EdgeError as problem:
             failed = True
             print(f"wrong  {name:<9} " + str(problem).replace("\n", "\n                 "))
-    for line in _rights():
+    for line in _rights(config.loop):
         print(line)
     return 2 if failed else 0
 
@@ -43,6 +46,20 @@ def _bundle(config: RunConfig, api: RobotApi) -> str:
     policy = Policy.load(bundle, api)
     planner = "planner" if bundle.manifest.planner else "no planner"
     return f"{bundle.path}: {len(bundle.manifest.files)} files, {planner}, policy on {policy.backend_name}"
+
+
+def _loop(config: RunConfig) -> str:
+    arm, _, _ = open_arm(config)
+    core = "any core" if config.loop.cpu is None else f"core {config.loop.cpu}"
+    if config.loop.cpu is not None:
+        before = os.sched_getaffinity(0)
+        try:
+            os.sched_setaffinity(0, {config.loop.cpu})  # an isolated core is not among those one may use unasked
+        except OSError as problem:
+            fix = "choose another loop.cpu, or open this one to the process (cpuset, taskset)"
+            raise ConfigError(f"{core} cannot be used for the loop", got=str(problem.strerror), fix=fix) from problem
+        os.sched_setaffinity(0, before)
+    return f"{len(arm.names)} joints, {config.loop.rate_hz:g} Hz on {core}, bus {config.loop.bus_hz:g} Hz"
 
 
 def _port(port: str) -> str:
@@ -64,17 +81,17 @@ def _camera(name: str, config: RunConfig) -> str:
         raise CameraError(f"camera {name} at {address} does not open", got=str(problem)) from problem
 
 
-def _rights() -> list[str]:
+def _rights(loop: Loop) -> list[str]:
     """Whether the control loop may run in real time, and what to grant."""
     soft = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
     locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     root = os.geteuid() == 0
-    priority = root or soft >= 80 or soft == resource.RLIM_INFINITY
+    priority = root or soft >= loop.priority or soft == resource.RLIM_INFINITY
     memory = root or locked == resource.RLIM_INFINITY
     latency = os.access("/dev/cpu_dma_latency", os.W_OK)
     rows = (
-        (priority, "real-time priority", "add `@realtime - rtprio 90` to /etc/security/limits.conf"),
+        (priority, "real-time priority", f"add `@realtime - rtprio {loop.priority}` to /etc/security/limits.conf"),
         (memory, "locked memory", "add `@realtime - memlock unlimited` to /etc/security/limits.conf"),
-        (latency, "/dev/cpu_dma_latency", "grant write access with a udev rule, or cores sleep too deep"),
+        (latency, "/dev/cpu_dma_latency", f"add the udev rule `{_AWAKE}`, or cores sleep too deep"),
     )
     return [f"ok     {what}" if granted else f"note   {what} is missing: {fix}" for granted, what, fix in rows]

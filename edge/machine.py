@@ -7,7 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge import manifest
 from edge.api import RobotApi
@@ -42,6 +45,22 @@ class Machine:
         """Closes cameras and planner. The driver is stopped by the run that started it."""
         self._stack.close()
 
+    def last_fault(self) -> dict[str, NDArray[Any]]:
+        """The steps of the loop's last fault, empty if there was none.
+
+        One array a field of `ControlLoop.fault_log`, first axis time, oldest first. `joints` names the columns;
+        `states`, `hold_causes` and `fault_causes` say what the numbers of `state`, `hold_cause`, `fault_cause` mean.
+        """
+        from edge._core import FAULT_CAUSES, HOLD_CAUSES, STATES
+
+        steps = self.loop.fault_log()
+        if not len(steps):
+            return {}
+        names = {"joints": self.arm.names, "states": STATES, "hold_causes": HOLD_CAUSES, "fault_causes": FAULT_CAUSES}
+        return {name: steps[name] for name in steps.dtype.names or ()} | {
+            name: np.array(texts) for name, texts in names.items()
+        }
+
     def __enter__(self) -> Machine:
         return self
 
@@ -64,6 +83,41 @@ def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
     return bundle
 
 
+def open_arm(config: RunConfig) -> tuple[Arm, ControlLoop, Driver]:
+    """The arm's description, its loop and its driver, checked against each other; nothing is opened.
+
+    Raises:
+        ConfigError: The native core does not load, or numbers that the loop or the link cannot do.
+        ArmError: The description is not usable.
+    """
+    try:
+        from edge import _core
+    except ImportError as problem:
+        fix = "build it: `pip install .` or `make build`"
+        raise ConfigError(
+            "the native core does not load", expected="edge._core", got=str(problem), fix=fix
+        ) from problem
+    arm = _core.Arm(SO101)
+    loop = _core.ControlLoop(
+        arm,
+        _core.LoopConfig(
+            period_ns=round(1e9 / config.loop.rate_hz),
+            feedback_timeout_ns=config.loop.feedback_timeout_ns,
+            watchdog_ns=round(config.loop.watchdog_ms * 1e6),
+        ),
+    )
+    driver = _core.Driver(
+        loop,
+        config.port,
+        bus_period_ns=round(1e9 / config.loop.bus_hz),
+        priority=config.loop.priority,
+        cpu=config.loop.cpu,
+        lock_memory=config.loop.lock_memory,
+        keep_torque=config.loop.keep_torque,
+    )
+    return arm, loop, driver
+
+
 def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: EarlierRun | None = None) -> Machine:
     """Opens bundle, policy, planner, cameras and port.
 
@@ -83,6 +137,7 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Earl
                 f"--{name} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
             )
     check_port(config.port)
+    arm, loop, driver = open_arm(config)
     bundle = check_bundle(config, api)
     parts = bundle.manifest.planner
     if parts is None:
@@ -90,13 +145,7 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Earl
         raise BundleError(
             f"{config.bundle} has no planner", expected="planner and policy", got="a policy alone", fix=fix
         )
-    try:
-        from edge import _core
-    except ImportError as problem:
-        fix = "build it: `pip install .` or `make build`"
-        raise ConfigError(
-            "the native core does not load", expected="edge._core", got=str(problem), fix=fix
-        ) from problem
+    from edge._core import SubtaskMemory
     from edge.planner.planner import Budget, Planner
 
     with ExitStack() as stack:
@@ -115,19 +164,7 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Earl
             budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
         )
         stack.callback(planner.close)
-        arm = _core.Arm(SO101)
-        period_ns = round(1e9 / config.loop.rate_hz)
-        watchdog_ns = round(config.loop.watchdog_ms * 1e6)
-        loop = _core.ControlLoop(arm, _core.LoopConfig(period_ns=period_ns, watchdog_ns=watchdog_ns))
-        driver = _core.Driver(
-            loop,
-            config.port,
-            bus_period_ns=round(1e9 / config.loop.bus_hz),
-            priority=config.loop.priority,
-            lock_memory=config.loop.lock_memory,
-            keep_torque=config.loop.keep_torque,
-        )
         if resume is not None:
             take_over(resume, directory)
-        memory = _core.SubtaskMemory(str(directory / JOURNAL))
+        memory = SubtaskMemory(str(directory / JOURNAL))
         return Machine(bundle, policy, planner, cameras, arm, loop, driver, memory, stack.pop_all())

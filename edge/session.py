@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from edge.api import RobotApi
 from edge.config import RunConfig, to_mapping
 from edge.display import Display, open_display
 from edge.earlier import Which, choose, found_before
 from edge.errors import ConfigError, EdgeError
+from edge.fault_log import FAULT, save_fault
 from edge.machine import Machine, open_machine
 from edge.motion import Motion
 from edge.recorder import VIDEO, VideoRecorder
@@ -30,6 +32,11 @@ from edge.task_text import check_task
 FAILED = 1
 """Exit status when the task was not finished; `EdgeError.exit_status` when something stopped it."""
 
+_HOLDS: tuple[Literal["holds_out_of_targets", "holds_feedback", "holds_stalled"], ...] = (
+    "holds_out_of_targets",
+    "holds_feedback",
+    "holds_stalled",
+)
 _REFRESH_S = 0.25
 _FIGURES_S = 0.5
 
@@ -105,7 +112,8 @@ def run_task(
     for line in report(directory).lines():
         print(line)
     print(f"memory    at most {peak_mb:.0f} MB")
-    print(f"written   {directory}: {', '.join(n for n in (LOG, MOTION, VIDEO, TIMELINE) if (directory / n).is_file())}")
+    files = ", ".join(name for name in (LOG, MOTION, VIDEO, FAULT, TIMELINE) if (directory / name).is_file())
+    print(f"written   {directory}: {files}")
     return 0 if ended is not None and ended.finished else FAILED
 
 
@@ -155,6 +163,8 @@ def _execute(
     finally:
         recorder.stop()
         save_motion(log.directory / MOTION, *motion.arrays())
+        if told := save_fault(log.directory / FAULT, machine.last_fault()):
+            log.write("fault", text=told)
 
 
 def _tell_damage(machine: Machine, log: RunLog) -> None:
@@ -174,6 +184,7 @@ class _Watch:
         self._written = 0.0
         self._steps = 0
         self._cycles = 0
+        self._stalls = 0
         self._told = False
 
     def __call__(self) -> None:
@@ -189,6 +200,10 @@ class _Watch:
         seen = self._machine.driver.snapshot()
         steps, cycles = seen["counters"]["steps"], seen["bus"]["ok"]
         passed, self._written = now - self._written, now
+        if seen["counters"]["holds_stalled"] > self._stalls:
+            self._stalls = seen["counters"]["holds_stalled"]
+            late_ms = seen["lateness_max_ns"] / 1e6
+            self._log.write("hold", text=f"the machine left steps of the loop out, at worst for {late_ms:.0f} ms")
         if not self._told:
             self._told = True
             self._log.write("realtime", text=seen["realtime"])
@@ -201,7 +216,8 @@ class _Watch:
                 late_us=seen["lateness_p99_ns"] / 1e3,
                 late_max_us=seen["lateness_max_ns"] / 1e3,
                 misses=seen["deadline_misses"],
-                holds=seen["counters"]["holds_out_of_targets"] + seen["counters"]["holds_feedback"],
+                page_faults=seen["page_faults"],
+                holds=sum(seen["counters"][cause] for cause in _HOLDS),
                 corrupt=seen["bus"]["corrupt"],
                 timeouts=seen["bus"]["timeout"],
             )

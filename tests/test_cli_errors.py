@@ -139,6 +139,9 @@ def test_what_is_not_given_is_asked_for(rig: list[str | Path], tmp_path: Path) -
         ("prot = '/dev/ttyACM0'", "did you mean 'port'"),
         ("[cameras]\nfrnt = '0'", "did you mean 'front'"),
         ("port =", "not TOML"),
+        ("[loop]\nbus_hz = 2000", "the link cannot carry this bus rate"),
+        ("[loop]\nrate_hz = 5", "loop.rate_hz cannot be used"),
+        ("[loop]\ncpu = 4096", "loop.cpu cannot be used"),
     ],
 )
 def test_a_mistake_in_the_configuration_names_the_remedy(
@@ -169,6 +172,7 @@ def test_the_doctor_names_everything_that_is_wrong_in_one_go(rig: list[str | Pat
     done = edge("doctor", *rig[1:3], "--port", "/dev/ttyNONE", "--front", "http://127.0.0.1:9/front")
     assert done.returncode == 2
     assert "ok     bundle" in done.stdout
+    assert "ok     loop      6 joints, 1000 Hz on any core, bus 250 Hz" in done.stdout
     for words in ("port /dev/ttyNONE does not exist", "camera 'front' does not open", "no --wrist given"):
         assert words in done.stdout
 

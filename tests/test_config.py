@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import RunConfig, load
+from edge.config import Loop, RunConfig, load
 from edge.errors import ConfigError
 
 EXAMPLE = """
@@ -78,6 +78,14 @@ def test_a_key_like_nothing_known_lists_what_is(tmp_path: Path) -> None:
         "[budgets]\ncalls = 1.5",
         "[budgets]\ncall_s = 0",
         "[loop]\nrate_hz = nan",
+        "[loop]\nrate_hz = 50",
+        "[loop]\nrate_hz = 1e9",
+        "[loop]\nbus_hz = nan",
+        "[loop]\npriority = 100",
+        "[loop]\ncpu = -1",
+        "[loop]\ncpu = 100000",
+        "[loop]\ncpu = 1.0",
+        "[loop]\nbus_hz = 14",  # three cycles are 214 ms, the watchdog bites after 200
         "[loop]\nwatchdog_ms = 5",
         "[loop]\nwatchdog_ms = nan",
         "cameras = 1",
@@ -90,6 +98,21 @@ def test_a_value_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> No
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert caught.value.got
+
+
+def test_feedback_may_be_three_bus_cycles_old_and_12_ms_at_least() -> None:
+    assert [Loop(bus_hz=hz).feedback_timeout_ns for hz in (100.0, 250.0, 1000.0)] == [
+        30_000_000,
+        12_000_000,
+        12_000_000,
+    ]
+
+
+def test_limits_of_the_loop_that_contradict_each_other_are_both_named() -> None:
+    with pytest.raises(ConfigError, match=r"loop.watchdog_ms and loop.bus_hz") as caught:
+        RunConfig(loop=Loop(bus_hz=14.0))
+    assert "214.286" in caught.value.expected
+    assert caught.value.got == "200"
 
 
 def test_a_mistake_in_the_file_is_found_even_where_a_flag_would_hide_it(tmp_path: Path) -> None:

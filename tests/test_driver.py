@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from native_arm import ARM, MS, line
 
-from edge._core import STATES, ControlLoop, Driver, LoopConfig
+from edge._core import FAULT_CAUSES, HOLD_CAUSES, STATES, ControlLoop, Driver, LoopConfig
 from edge.errors import ArmError, ConfigError, LinkError
 from firmware_bridge.emulators import BusProcess
 
@@ -156,6 +157,12 @@ def test_a_silent_servo_holds_then_faults_and_is_named(driver: Driver, bus: BusP
     eventually(lambda: state(loop) == "fault", "fault")
     snapshot = driver.snapshot()
     assert snapshot["fault_cause"] == "no feedback within the watchdog time"
+    eventually(lambda: len(loop.fault_log()) > 0, "the last seconds are kept")
+    steps = loop.fault_log()
+    assert FAULT_CAUSES[steps["fault_cause"][-1]] == snapshot["fault_cause"]
+    assert [STATES[n] for n in dict.fromkeys(steps["state"].tolist())][-3:] == ["running", "hold", "fault"]
+    assert HOLD_CAUSES[steps["hold_cause"][steps["state"] == STATES.index("hold")][-1]] == "feedback late"
+    assert steps["feedback_age_ns"].max() > 1500 * MS
     ages = {name: servo["age_ns"] or 0 for name, servo in snapshot["servos"].items()}
     assert max(ages, key=lambda name: ages[name]) == "wrist_flex"
     assert bus.block.torque.tolist() == [1] * 6
@@ -289,11 +296,66 @@ driver.stop()
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ran.stdout.strip().endswith("ready"), ran.stderr
-    for right in ("LimitRTPRIO=80", "CAP_SYS_NICE", "LimitMEMLOCK=infinity", "CAP_IPC_LOCK"):
+    for right in ("LimitRTPRIO=80", "CAP_SYS_NICE", "LimitMEMLOCK=infinity", "CAP_IPC_LOCK", "cpu_dma_latency"):
         assert right in ran.stdout
 
 
-@pytest.mark.parametrize("wrong", [{"bus_period_ns": 0}, {"reply_timeout_ns": 0}, {"priority": 0}, {"log_every": 0}])
+def test_neither_loop_nor_bus_waits_for_the_interpreter(driver: Driver, bus: BusProcess, loop: ControlLoop) -> None:
+    """This thread sleeps in C with the interpreter's lock held: a thread that took it even once would stand still."""
+    sleep_with_the_lock = ctypes.PyDLL(None).usleep
+    steps, requests = loop.snapshot()["counters"]["steps"], bus.block.requests
+    for _ in range(5):
+        sleep_with_the_lock(100_000)
+    assert loop.snapshot()["counters"]["steps"] - steps > 50
+    assert bus.block.requests - requests > 10
+
+
+def test_the_loop_keeps_to_its_core(bus: BusProcess, loop: ControlLoop) -> None:
+    core = min(os.sched_getaffinity(0))
+    driver = Driver(loop, bus.port, cpu=core)
+    before = set(os.listdir("/proc/self/task"))
+    driver.start()
+    threads = {int(thread) for thread in set(os.listdir("/proc/self/task")) - before}
+    assert {core} in [os.sched_getaffinity(thread) for thread in threads]
+    assert f"on core {core};" in driver.snapshot()["realtime"]
+    driver.stop()
+
+
+def test_cores_are_kept_awake_while_it_runs(bus: BusProcess, loop: ControlLoop) -> None:
+    def held() -> bool:
+        return any(
+            os.path.realpath(f"/proc/self/fd/{n}") == "/dev/cpu_dma_latency" for n in os.listdir("/proc/self/fd")
+        )
+
+    driver = Driver(loop, bus.port)
+    driver.start()
+    told = driver.snapshot()["realtime"]
+    assert ("cores kept awake" in told) == held()
+    assert held() or "udev rule" in told
+    driver.stop()
+    assert not held()
+
+
+def test_a_rate_that_the_link_cannot_carry_is_refused_with_the_bound(loop: ControlLoop) -> None:
+    Driver(loop, "/dev/null", bus_period_ns=880_000)
+    with pytest.raises(ConfigError, match="the link cannot carry this bus rate") as caught:
+        Driver(loop, "/dev/null", bus_period_ns=879_999)
+    assert "880000" in caught.value.expected
+    assert "879999" in caught.value.got
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bus_period_ns": 0},
+        {"reply_timeout_ns": 0},
+        {"priority": 0},
+        {"priority": 100},
+        {"log_every": 0},
+        {"cpu": -2},
+        {"cpu": 100_000},
+    ],
+)
 def test_a_configuration_that_makes_no_sense_is_refused(loop: ControlLoop, wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="driver configuration"):
         Driver(loop, "/dev/null", **wrong)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from xml.etree import ElementTree
 
 import mujoco
@@ -142,6 +143,10 @@ def test_an_unknown_frame_is_refused_with_the_known_ones() -> None:
         (lambda d: d["joints"][2].update(axis=[0, 0, 2]), "a unit vector"),
         (lambda d: d["joints"][1].update(quat=[1, 1, 0, 0]), "a unit quaternion"),
         (lambda d: d["joints"][0].update(lower=3.0), r"joints\[0\].lower"),
+        (lambda d: d["joints"][0].update(upper=3.2), r"joints\[0\].upper"),
+        (lambda d: d["joints"][0].update(lower=math.inf), r"joints\[0\].lower"),
+        (lambda d: d["joints"][1].update(lower=1.0), r"ready \(shoulder_lift\)"),
+        (lambda d: d["joints"].pop(3), "5 numbers"),
         (lambda d: d["joints"][0].update(max_velocity=0), "a positive number"),
         (lambda d: d["joints"][0].update(max_velocity=True), "a finite number"),
         (lambda d: d["joints"][0].update(offset=[0, 0]), "3 numbers"),
@@ -182,5 +187,7 @@ def test_an_arm_of_five_joints_is_refused(tmp_path) -> None:
     description["ready"].pop()
     path = tmp_path / "arm.json"
     path.write_text(json.dumps(description))
-    with pytest.raises(ValueError, match="6 joints is expected, the description has 5"):
+    with pytest.raises(ArmError, match="the arm description has 5 joints") as caught:
         Arm(path)
+    assert caught.value.expected == "6 joints"
+    assert caught.value.got == "shoulder_pan, shoulder_lift, elbow_flex, wrist_flex, wrist_roll"

@@ -20,11 +20,17 @@ RATES, IMAGES = Rates(20.0, 16), Images(96, 192)
 
 
 def write_graph(
-    path: Path, *, horizon: int = 16, front: list[int | str] | None = None, stands_still: bool = False
+    path: Path,
+    *,
+    horizon: int = 16,
+    front: list[int | str] | None = None,
+    stands_still: bool = False,
+    drift: float = 0.0,
 ) -> Path:
     """A graph whose targets are the joints, then the call, then the goal; `finished` is the images' mean brightness.
 
-    With `stands_still` every target is the joints: a policy that a control loop follows without moving the arm.
+    With `stands_still` every target is the joints: a policy that a control loop follows without moving the arm. With
+    `drift` as well, each target leaves the one before it by so much in the first joint.
     """
 
     def value(name: str, kind: int, shape: list[int | str]) -> onnx.ValueInfoProto:
@@ -44,6 +50,12 @@ def write_graph(
         helper.make_tensor("one", TensorProto.INT64, [2], [1, 1]),
         helper.make_tensor("scale", TensorProto.FLOAT, [], [2 * 255.0]),
         helper.make_tensor("pad", TensorProto.FLOAT, [1, 1], [0.0]),
+        helper.make_tensor(
+            "ramp",
+            TensorProto.FLOAT,
+            [1, horizon, 6],
+            [drift * (k + 1) * (joint == 0) for k in range(horizon) for joint in range(6)],
+        ),
     ]
     nodes = [
         helper.make_node("Reshape", ["joints", "row"], ["joints_row"]),
@@ -53,8 +65,9 @@ def write_graph(
         helper.make_node("Reshape", ["call_six", "row"], ["call_row"]),
         helper.make_node("Tile", ["joints_row", "tile"], ["head"]),
         helper.make_node(
-            "Concat", ["head", *(["joints_row"] * 2 if stands_still else ["call_row", "goal_row"])], ["chunk"], axis=1
+            "Concat", ["head", *(["joints_row"] * 2 if stands_still else ["call_row", "goal_row"])], ["flat"], axis=1
         ),
+        helper.make_node("Add", ["flat", "ramp"], ["chunk"]),
         helper.make_node("Cast", ["front"], ["front_float"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["wrist"], ["wrist_float"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["front_float", "wrist_float"], ["both"]),

@@ -20,37 +20,43 @@ import pytest
 from test_cameras import Server
 from test_policy import write_graph
 from tiny_planner import convert_tiny
+from wire import Wire
 
 from edge.tabletop import API
 from export.bundle import build
 from firmware_bridge.emulators import BusProcess
 
 TASK = "put the red cube on the blue plate"
+PATIENT = "[budgets]\nplan_attempts = 30\n"  # an untrained planner often asks for places it never saw
 STANDING = [2048, 1200, 2700, 2700, 2048, 2400]
+
+
+def bundle_of(policy: Path, root: Path) -> Path:
+    """A bundle of this policy and an untrained planner."""
+    planner = convert_tiny(root)
+    for name, source in (("planner.gguf", planner.model), ("planner-mmproj.gguf", planner.mmproj)):
+        (root / "export").mkdir(exist_ok=True)
+        source.rename(root / "export" / name)
+    return build(API, policy, root / "bundle", planner=root / "export").path
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("untrained")
-    planner = convert_tiny(root)
-    graph = write_graph(root / "policy.onnx", stands_still=True)
-    for name, source in (("planner.gguf", planner.model), ("planner-mmproj.gguf", planner.mmproj)):
-        (root / "export").mkdir(exist_ok=True)
-        source.rename(root / "export" / name)
-    return build(API, graph, root / "bundle", planner=root / "export").path
+    return bundle_of(write_graph(root / "policy.onnx", stands_still=True), root)
 
 
 class Bench:
     """A running `edge run` and everything it is connected to."""
 
-    def __init__(self, bundle: Path, root: Path, *more: str) -> None:
-        self.bus = BusProcess(position=STANDING, holding=STANDING)
+    def __init__(self, bundle: Path, root: Path, *more: str, settings: str = PATIENT) -> None:
+        self.wire = Wire(root / "wire")
+        self.bus = BusProcess(position=STANDING, holding=STANDING, wiretap=self.wire.path)
         self.front, self.wrist = Server(), Server()
         self.root = root / "runs"
         config = root / "arm.toml"
         config.write_text(
-            "[budgets]\nplan_attempts = 30\n"  # an untrained planner often asks for places it never saw
-            "[cameras]\ngone_s = 2.0\n"
+            settings + "[cameras]\ngone_s = 2.0\n"
             "[loop]\nwatchdog_ms = 2000\n"  # a busy machine may keep the emulated bus waiting
         )
         self.command = [sys.executable, "-m", "edge.cli", "run", "--bundle", str(bundle), "--config", str(config)]
@@ -154,10 +160,25 @@ def test_a_cable_that_is_pulled_is_an_error_that_says_so(start: Callable[..., Be
     bench = start()
     bench.wait_for("chunk")
     bench.bus.close()
-    status, _, err = bench.finish()
+    status, out, err = bench.finish()
     assert status == 2, err
     assert "the arm stopped" in err
     assert "Traceback" not in err
+    (told,) = bench.texts("fault")
+    assert told.startswith("link lost; fault.npz has the ")
+    assert told in err + out
+    (directory,) = bench.root.iterdir()
+    with np.load(directory / "fault.npz") as steps:
+        assert 100 < len(steps["time_ns"]) <= 2048
+        assert steps["joints"].tolist()[0] == "shoulder_pan"
+        assert steps["states"][steps["state"][-1]] == "fault"
+        assert steps["fault_causes"][steps["fault_cause"][-1]] == "link lost"
+        assert not steps["velocity"][-1].any()
+        assert np.allclose(steps["measured"], steps["commanded"], atol=0.05)
+    report = subprocess.run(
+        [sys.executable, "-m", "edge.cli", "report", str(directory)], capture_output=True, text=True, check=True
+    )
+    assert f"fault     {told}" in report.stdout
     assert bench.texts("error")
     assert bench.records()[-1]["kind"] == "exit"
 

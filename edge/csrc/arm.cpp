@@ -3,14 +3,20 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <stdexcept>
+#include <utility>
+
+#include "error.hpp"
 
 namespace edgearm {
 
 Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
     if (spec_.joints.size() != kJoints) {
-        throw std::invalid_argument("an arm of " + std::to_string(kJoints) +
-                                    " joints is expected, the description has " + std::to_string(spec_.joints.size()));
+        std::string names;
+        for (const JointSpec& joint : spec_.joints) {
+            names += (names.empty() ? "" : ", ") + joint.name;
+        }
+        throw Error(Error::Kind::arm, "the arm description has " + std::to_string(spec_.joints.size()) + " joints",
+                    std::to_string(kJoints) + " joints", names, "compare with edge/robots/so101.json");
     }
     for (std::size_t i = 0; i < kJoints; ++i) {
         const JointSpec& joint = spec_.joints[i];
@@ -18,7 +24,12 @@ Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
         limits_[i] = {from_radians(i, joint.lower), from_radians(i, joint.upper), joint.max_velocity / span,
                       joint.max_acceleration / span};
         if (!limiter_limits_valid(&limits_[i])) {
-            throw std::invalid_argument("limits of joint " + joint.name + " are not usable");
+            throw Error(Error::Kind::arm, "the limits of joint " + joint.name + " contradict each other",
+                        "finite numbers, lower below upper, max_velocity and max_acceleration above 0",
+                        "lower " + std::to_string(joint.lower) + ", upper " + std::to_string(joint.upper) +
+                            ", max_velocity " + std::to_string(joint.max_velocity) + ", max_acceleration " +
+                            std::to_string(joint.max_acceleration),
+                        "correct the joint's entry in the arm description");
         }
     }
 }

@@ -50,7 +50,7 @@ struct ArmSpec {
 
 class Arm {
 public:
-    // Throws std::invalid_argument when the description has not exactly kJoints joints or a limit is not usable.
+    // Throws Error(arm) when the description has not exactly kJoints joints or a joint's limits contradict each other.
     explicit Arm(ArmSpec spec);
 
     const ArmSpec& spec() const { return spec_; }

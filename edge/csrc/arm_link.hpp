@@ -46,6 +46,12 @@ struct LinkStats {
 
 class ArmLink {
 public:
+    // What one bus cycle puts on the line: goals out, the question for positions, one answer a joint. Eight data bits
+    // take ten on the wire.
+    static constexpr std::int64_t kCycleBytes =
+        (FEETECH_OVERHEAD + 2 + 3 * kJoints) + (FEETECH_OVERHEAD + 2 + kJoints) + kJoints * (FEETECH_OVERHEAD + 2);
+    static constexpr std::int64_t kCycleNs = kCycleBytes * 10 * 1'000;  // at 1 Mbps: 880 us
+
     // Opens the port and checks that every servo of the description answers and is of the described model. Throws Error
     // (link or arm). Moves nothing and leaves torque as it is. Takes the servos' return delay away until they are next
     // switched off: at its factory value of 0.5 ms a servo, six replies alone take longer than a bus cycle.

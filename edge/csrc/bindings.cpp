@@ -24,6 +24,7 @@ py::dict from_published(const Published& published, const Arm& arm) {
     counters["chunks_refused"] = published.counters.chunks_refused;
     counters["holds_out_of_targets"] = published.counters.holds_out_of_targets;
     counters["holds_feedback"] = published.counters.holds_feedback;
+    counters["holds_stalled"] = published.counters.holds_stalled;
     counters["faults"] = published.counters.faults;
 
     py::dict result;

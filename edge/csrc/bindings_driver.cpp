@@ -52,6 +52,7 @@ py::dict snapshot(const Driver& driver) {
     result["lateness_max_ns"] = stats.lateness_max_ns;
     result["deadline_misses"] = stats.deadline_misses;
     result["log_dropped"] = stats.log_dropped;
+    result["page_faults"] = stats.page_faults;
     result["bus"] = from_stats(stats, driver.link_stats());
     result["servos"] = from_servos(driver, monotonic_ns());
     return result;
@@ -72,20 +73,20 @@ void bind_driver(py::module_& module) {
     PYBIND11_NUMPY_DTYPE(LogSample, time_ns, measured, commanded, chunk_id, state);
     using NoGil = py::call_guard<py::gil_scoped_release>;
     const DriverConfig defaults;
-    module.attr("STATES") = py::make_tuple(name(State::idle), name(State::ready), name(State::running),
-                                           name(State::hold), name(State::fault));
     py::class_<Driver>(module, "Driver")
         .def(py::init([](ControlLoop& loop, const std::string& port, std::int64_t bus_period_ns,
-                         std::int64_t reply_timeout_ns, int priority, bool lock_memory, bool keep_torque,
-                         std::uint32_t log_every) {
+                         std::int64_t reply_timeout_ns, int priority, std::optional<int> cpu, bool lock_memory,
+                         bool keep_torque, std::uint32_t log_every) {
                  return std::make_unique<Driver>(
                      loop, port,
-                     DriverConfig{bus_period_ns, reply_timeout_ns, priority, lock_memory, keep_torque, log_every});
+                     DriverConfig{bus_period_ns, reply_timeout_ns, priority, cpu.value_or(DriverConfig{}.cpu),
+                                  lock_memory, keep_torque, log_every});
              }),
              py::arg("loop"), py::arg("port"), py::kw_only(), py::arg("bus_period_ns") = defaults.bus_period_ns,
              py::arg("reply_timeout_ns") = defaults.reply_timeout_ns, py::arg("priority") = defaults.priority,
-             py::arg("lock_memory") = defaults.lock_memory, py::arg("keep_torque") = defaults.keep_torque,
-             py::arg("log_every") = defaults.log_every, py::keep_alive<1, 2>())
+             py::arg("cpu") = py::none(), py::arg("lock_memory") = defaults.lock_memory,
+             py::arg("keep_torque") = defaults.keep_torque, py::arg("log_every") = defaults.log_every,
+             py::keep_alive<1, 2>())
         .def("start", &Driver::start, NoGil())
         .def("stop", &Driver::stop, NoGil())
         .def("snapshot", snapshot)

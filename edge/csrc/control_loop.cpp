@@ -6,8 +6,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "error.hpp"
-
 namespace edgearm {
 
 namespace {
@@ -23,28 +21,14 @@ bool finite(const Joints& joints) noexcept {
 
 }  // namespace
 
-const char* name(State state) {
-    constexpr std::array names{"idle", "ready", "running", "hold", "fault"};
-    return names[static_cast<std::size_t>(state)];
-}
-
-const char* name(HoldCause cause) {
-    constexpr std::array names{"", "requested", "out of targets", "feedback late"};
-    return names[static_cast<std::size_t>(cause)];
-}
-
-const char* name(FaultCause cause) {
-    constexpr std::array names{"", "no feedback within the watchdog time", "a command was not finite", "link lost"};
-    return names[static_cast<std::size_t>(cause)];
-}
-
 ControlLoop::ControlLoop(Arm arm, LoopConfig config)
     : arm_(std::move(arm)), config_(config), newest_start_ns_(kBeforeAll) {
     if (config.period_ns <= 0 || config.blend_ns < 0 || config.lookahead_ns < 0 ||
-        config.feedback_timeout_ns < config.period_ns || config.watchdog_ns < config.feedback_timeout_ns) {
+        config.feedback_timeout_ns < config.period_ns || config.watchdog_ns < config.feedback_timeout_ns ||
+        config.stall_ns < config.period_ns) {
         throw std::invalid_argument(
-            "loop configuration: expected 0 < period_ns <= feedback_timeout_ns <= watchdog_ns, and blend_ns and "
-            "lookahead_ns not negative");
+            "loop configuration: expected 0 < period_ns <= feedback_timeout_ns <= watchdog_ns, stall_ns of at least "
+            "period_ns, and blend_ns and lookahead_ns not negative");
     }
     for (const double bound : config.max_jump) {
         if (!(bound > 0)) {
@@ -64,6 +48,7 @@ Command ControlLoop::step(std::int64_t now, const Joints* feedback) noexcept {
     out_.flags = 0;
     out_.counters.steps += 1;
 
+    measure_stall(elapsed);
     take_feedback(now, feedback);
     take_requests(now);
     take_chunk(now);
@@ -73,6 +58,7 @@ Command ControlLoop::step(std::int64_t now, const Joints* feedback) noexcept {
         check_finite();
     }
 
+    record(now);
     published_.write(out_);
     return {out_.commanded, out_.state, out_.flags};
 }
@@ -82,6 +68,18 @@ Joints ControlLoop::advance(std::int64_t start, std::int64_t count, const Joints
         step(start + i * config_.period_ns, &feedback);
     }
     return out_.commanded;
+}
+
+void ControlLoop::measure_stall(std::int64_t elapsed) noexcept {
+    if (elapsed < 2 * config_.period_ns) {
+        lost_ns_ = 0;
+        in_time_ns_ += elapsed;
+        stalled_ = stalled_ && in_time_ns_ < config_.stall_ns;
+        return;
+    }
+    lost_ns_ += elapsed - config_.period_ns;
+    in_time_ns_ = 0;
+    stalled_ = stalled_ || lost_ns_ >= config_.stall_ns;
 }
 
 void ControlLoop::take_feedback(std::int64_t now, const Joints* feedback) noexcept {
@@ -118,6 +116,8 @@ void ControlLoop::take_requests(std::int64_t now) noexcept {
         out_.commanded = out_.measured;
         out_.velocity = Joints{};
         out_.state = State::ready;
+        stalled_ = false;  // what came before the start moved nothing
+        fault_log_.resume();
     }
     if ((requests & kHold) != 0 && (out_.state == State::running || out_.state == State::hold)) {
         trajectory_.drop();
@@ -149,8 +149,7 @@ void ControlLoop::take_chunk(std::int64_t now) noexcept {
     out_.chunk_start_ns = chunk->start_ns;
     out_.flags |= kChunkTaken;
     out_.counters.chunks_taken += 1;
-    // While feedback is late the chunk waits in the trajectory: watch() resumes it.
-    if (out_.state != State::hold || out_.hold_cause != HoldCause::feedback) {
+    if (!waiting()) {  // otherwise watch() takes it up
         out_.state = State::running;
         out_.hold_cause = HoldCause::none;
     }
@@ -170,10 +169,13 @@ void ControlLoop::watch(std::int64_t now) noexcept {
     } else if (out_.state == State::running && late) {
         out_.counters.holds_feedback += 1;
         enter_hold(HoldCause::feedback);
+    } else if (out_.state == State::running && stalled_) {
+        out_.counters.holds_stalled += 1;
+        enter_hold(HoldCause::stalled);
     } else if (out_.state == State::running && trajectory_.finished(now)) {
         out_.counters.holds_out_of_targets += 1;
         enter_hold(HoldCause::out_of_targets);
-    } else if (out_.state == State::hold && out_.hold_cause == HoldCause::feedback && !late) {
+    } else if (waiting() && !late && !stalled_) {
         if (trajectory_.rejoin(commanded(), now, config_.blend_ns)) {
             out_.state = State::running;
             out_.hold_cause = HoldCause::none;
@@ -224,6 +226,7 @@ void ControlLoop::enter_fault(FaultCause cause) noexcept {
     out_.hold_cause = HoldCause::none;
     out_.fault_cause = cause;
     out_.counters.faults += 1;
+    steps_in_fault_ = 0;
 }
 
 void ControlLoop::enter_idle() noexcept {
@@ -236,70 +239,15 @@ void ControlLoop::enter_idle() noexcept {
     out_.chunk_id = 0;
 }
 
-Offer ControlLoop::offer(Chunk chunk) {
-    const std::lock_guard guard(offering_);
-    const Published seen = published();
-    Verdict verdict = check_content(chunk, config_.max_jump, seen.now_ns + config_.lookahead_ns);
-    if (verdict && !started_) {
-        verdict.refusal = Refusal::idle;
-    }
-    if (verdict && seen.state == State::fault) {
-        verdict.refusal = Refusal::fault;
-    }
-    if (verdict && chunk.start_ns <= newest_start_ns_) {
-        verdict = {Refusal::stale, 0, 0, static_cast<double>(newest_start_ns_ - chunk.start_ns) * 1e-9, 0};
-    }
-    if (verdict && seen.state != State::idle) {
-        verdict = check_reach(chunk, config_.max_jump, seen.now_ns, seen.commanded);
-    }
-    if (!verdict) {
-        return refuse(verdict);
-    }
-    newest_start_ns_ = chunk.start_ns;
-    chunk.id = next_id_++;
-    chunk.epoch = requests_.load(std::memory_order_relaxed) / kEpoch;
-    inbox_.write(chunk);
-    return {chunk.id, verdict, ""};
-}
-
-void ControlLoop::request(Request bit) {
-    std::uint64_t word = requests_.load(std::memory_order_relaxed);
-    while (!requests_.compare_exchange_weak(word, (word + kEpoch) | bit, std::memory_order_acq_rel)) {
-    }
-}
-
-void ControlLoop::start() {
-    const std::lock_guard guard(offering_);
-    started_ = true;
-    request(kStart);
-}
-
-void ControlLoop::hold() {
-    const std::lock_guard guard(offering_);
-    // An observation from the last step on is one of the arm that was told to hold: only older ones are refused.
-    newest_start_ns_ = std::max(newest_start_ns_, published().now_ns - 1);
-    request(kHold);
-}
-
-void ControlLoop::clear() {
-    const std::lock_guard guard(offering_);
-    started_ = false;
-    request(kClear);
-}
-
-void ControlLoop::fail(FaultCause cause) {
-    requested_fault_.store(static_cast<std::uint8_t>(cause), std::memory_order_release);
-}
-
-void ControlLoop::claim() {
-    require_unclaimed();
-    claimed_ = true;
-}
-
-void ControlLoop::require_unclaimed() const {
-    if (claimed_) {
-        throw Error(Error::Kind::arm, "the control loop is in use", "one driver, or one caller in lock-step",
-                    "a driver that steps it", "stop that driver first");
+void ControlLoop::record(std::int64_t now) noexcept {
+    fault_log_.record({now, out_.feedback_ns < 0 ? -1 : now - out_.feedback_ns, out_.chunk_id, out_.measured,
+                       out_.commanded, out_.velocity, out_.flags, static_cast<std::uint8_t>(out_.state),
+                       static_cast<std::uint8_t>(out_.hold_cause), static_cast<std::uint8_t>(out_.fault_cause), 0});
+    if (out_.state == State::fault) {
+        steps_in_fault_ += 1;
+        if (out_.at_rest() || steps_in_fault_ >= FaultLog::kAfterwards) {
+            fault_log_.freeze();
+        }
     }
 }
 

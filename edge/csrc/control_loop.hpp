@@ -1,7 +1,7 @@
 // The heart: a pure step from time and feedback to a joint command. No clock, no I/O, no allocation, no lock, no
 // exception. The real-time driver and the lock-step simulation call the very same step.
 //
-//             start()          chunk taken         out of targets, hold(), feedback late
+//             start()          chunk taken         out of targets, hold(), feedback late, stalled
 //   idle ───────────────► ready ──────────► running ─────────────────────────────► hold
 //    ▲  from measured pose                     ▲              newer chunk            │
 //    │ clear()                                 └──────────────────────────────────────┘
@@ -14,16 +14,18 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "admission.hpp"
 #include "arm.hpp"
+#include "fault_log.hpp"
 #include "mailbox.hpp"
 #include "trajectory.hpp"
 
 namespace edgearm {
 
 enum class State : std::uint8_t { idle, ready, running, hold, fault };
-enum class HoldCause : std::uint8_t { none, requested, out_of_targets, feedback };
+enum class HoldCause : std::uint8_t { none, requested, out_of_targets, feedback, stalled };
 enum class FaultCause : std::uint8_t { none, watchdog, not_finite, link };
 
 const char* name(State state);
@@ -44,6 +46,8 @@ struct LoopConfig {
     std::int64_t period_ns = 1'000'000;
     std::int64_t feedback_timeout_ns = 12'000'000;  // three bus cycles of 4 ms: then hold
     std::int64_t watchdog_ns = 200'000'000;         // then fault
+    // Steps left out in a row that add up to this hold the arm; steps in time for as long let it go on.
+    std::int64_t stall_ns = 20'000'000;
     std::int64_t blend_ns = 50'000'000;             // least time a new chunk takes to join the running motion
     std::int64_t lookahead_ns = 1'000'000'000;      // a chunk may not start later than this from now
     Joints max_jump{0.5, 0.5, 0.5, 0.5, 0.5, 1.0};  // joint units, between targets and from the commanded position
@@ -61,6 +65,7 @@ struct Counters {
     std::uint64_t chunks_refused = 0;
     std::uint64_t holds_out_of_targets = 0;
     std::uint64_t holds_feedback = 0;
+    std::uint64_t holds_stalled = 0;
     std::uint64_t faults = 0;
 };
 
@@ -109,6 +114,9 @@ public:
     void clear();                 // come to rest, then idle; the only way out of fault
     void fail(FaultCause cause);  // into fault, for what only the driver can see
     Published published() const { return published_.read(); }
+    // The steps before the last fault and how the arm came to rest after it, oldest first. Empty without a fault, until
+    // the arm rests, and again after the next start(). Survives clear(). Allocates.
+    std::vector<FaultSample> fault_log();
     // A driver claims the loop while its thread steps it. Throws Error when it is claimed already.
     void claim();
     void release() { claimed_ = false; }
@@ -122,6 +130,7 @@ private:
     enum Request : std::uint64_t { kStart = 1, kHold = 2, kClear = 4, kRequestBits = 0xFF, kEpoch = 0x100 };
 
     void request(Request bit);
+    void measure_stall(std::int64_t elapsed) noexcept;
     void take_feedback(std::int64_t now, const Joints* feedback) noexcept;
     void take_requests(std::int64_t now) noexcept;
     void take_chunk(std::int64_t now) noexcept;
@@ -131,6 +140,12 @@ private:
     void enter_hold(HoldCause cause) noexcept;
     void enter_fault(FaultCause cause) noexcept;
     void enter_idle() noexcept;
+    void record(std::int64_t now) noexcept;
+    // A hold that ends by itself: the chunk waits in the trajectory.
+    bool waiting() const noexcept {
+        return out_.state == State::hold &&
+               (out_.hold_cause == HoldCause::feedback || out_.hold_cause == HoldCause::stalled);
+    }
     bool armed() const noexcept { return out_.state != State::idle; }
     Motion commanded() const noexcept { return {out_.commanded, out_.velocity}; }
 
@@ -143,10 +158,15 @@ private:
     std::uint64_t epoch_ = 0;
     bool start_pending_ = false;
     bool clear_pending_ = false;
+    std::int64_t lost_ns_ = 0;     // by steps left out in a row
+    std::int64_t in_time_ns_ = 0;  // since the last step that was left out
+    bool stalled_ = false;
+    std::size_t steps_in_fault_ = 0;
 
     // The border.
     TripleBuffer<Chunk> inbox_;
     Seqlock<Published> published_;
+    FaultLog fault_log_;
     std::atomic<std::uint64_t> requests_{0};  // Request bits, and above them the epoch they belong to
     std::atomic<std::uint8_t> requested_fault_{0};
     std::atomic<bool> claimed_{false};

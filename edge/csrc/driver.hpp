@@ -5,6 +5,9 @@
 //   bus thread, every 4 ms (250 Hz)   published command → sync_write, sync_read → feedback box. It alone owns the
 //                                     port, may wait for it, and never makes the real-time thread wait.
 //
+// Steps that the machine left out are counted (deadline_misses) and not made up for; when they add up to
+// LoopConfig::stall_ns in a row the loop holds (holds_stalled). Meanwhile no goal older than 20 ms is sent.
+//
 // A slow line therefore slows the bus, not the motion: the loop sees feedback age and acts on it (hold, then fault).
 // When the port goes, the loop faults, and the bus thread tries to open it again with growing pauses; a port that came
 // back is only listened to. No goal is sent before clear() and start(), which begins from the measured pose.
@@ -24,13 +27,15 @@
 #include "control_loop.hpp"
 #include "lateness.hpp"
 #include "mailbox.hpp"
+#include "realtime.hpp"
 
 namespace edgearm {
 
 struct DriverConfig {
-    std::int64_t bus_period_ns = 4'000'000;
+    std::int64_t bus_period_ns = 4'000'000;     // not shorter than ArmLink::kCycleNs
     std::int64_t reply_timeout_ns = 8'000'000;  // how long one bus cycle may wait for replies
     int priority = 80;                          // SCHED_FIFO of the loop; the bus thread has one less
+    int cpu = -1;                               // the loop's core, -1: any
     bool lock_memory = true;
     bool keep_torque = false;      // after stop()
     std::uint32_t log_every = 10;  // one log sample every so many steps
@@ -53,6 +58,7 @@ struct DriverStats {
     std::uint64_t bus_cycles = 0;
     std::uint64_t bus_overruns = 0;
     std::uint64_t log_dropped = 0;
+    std::uint64_t page_faults = 0;  // of the loop's thread since its first step
     bool connected = false;
     std::string link;      // why the port is not usable, empty while it is
     std::string realtime;  // what was granted, or what to grant
@@ -60,7 +66,8 @@ struct DriverStats {
 
 class Driver {
 public:
-    // `loop` must outlive the driver.
+    // `loop` must outlive the driver. Throws Error(config) for numbers that make no sense or that the link cannot
+    // carry.
     Driver(ControlLoop& loop, std::string port, DriverConfig config);
     // Brings the arm to rest and leaves torque on: a program that failed must not drop what the arm holds up.
     ~Driver();
@@ -68,7 +75,7 @@ public:
     Driver& operator=(const Driver&) = delete;
 
     // Opens the port (unless it is open), switches torque on with the measured pose as goal, and waits until the loop
-    // is ready. Throws Error: link, arm, or the loop is in fault or already started.
+    // is ready. Throws Error: link, arm, a core that is closed to us, or the loop is in fault or already started.
     void start();
     // Comes to rest, switches torque off unless keep_torque, ends the threads and closes the port. Nothing when
     // stopped.
@@ -85,9 +92,11 @@ public:
 private:
     enum class Order { none, engage, release };
 
+    void check_cpu() const;
     void launch();
     void arm();
     void halt(bool keep_torque);
+    std::string acquire_rights();
     void run_loop() noexcept;
     void run_bus() noexcept;
     void bus_cycle(std::int64_t now) noexcept;
@@ -114,6 +123,7 @@ private:
     LinkStats link_stats_;
     Lateness lateness_;
     std::atomic<std::uint64_t> deadline_misses_{0};
+    std::atomic<std::uint64_t> page_faults_{0};
     std::atomic<std::uint64_t> bus_cycles_{0};
     std::atomic<std::uint64_t> bus_overruns_{0};
     std::atomic<bool> connected_{false};
@@ -128,6 +138,7 @@ private:
     std::string realtime_text_ = "not started";
 
     std::mutex lifecycle_;  // start and stop, one at a time
+    std::unique_ptr<AwakeCores> awake_;
     std::thread rt_;
     std::thread bus_;
 };

@@ -1,10 +1,15 @@
 #include "realtime.hpp"
 
+#include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -39,6 +44,40 @@ std::string request_locked_memory() {
     return "";
 }
 
+std::string request_cpu(int cpu) {
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET(cpu, &only);
+    const int reason = ::pthread_setaffinity_np(::pthread_self(), sizeof(only), &only);
+    return reason == 0 ? "" : std::strerror(reason);
+}
+
+int cpu_count() noexcept {
+    return static_cast<int>(std::clamp(::sysconf(_SC_NPROCESSORS_CONF), 1L, long{CPU_SETSIZE}));
+}
+
+AwakeCores::AwakeCores() : file_(::open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)) {
+    const std::int32_t microseconds = 0;
+    if (file_ < 0 || ::write(file_, &microseconds, sizeof(microseconds)) != sizeof(microseconds)) {
+        refusal_ = std::string("cores may sleep, /dev/cpu_dma_latency refused (") + std::strerror(errno) +
+                   "): grant write access with the udev rule KERNEL==\"cpu_dma_latency\", GROUP=\"realtime\", "
+                   "MODE=\"0660\"";
+    }
+}
+
+AwakeCores::~AwakeCores() {
+    if (file_ >= 0) {
+        ::close(file_);  // the request ends with the descriptor
+    }
+}
+
+void sleep_until(std::int64_t deadline_ns) noexcept {
+    constexpr std::int64_t kSecond = 1'000'000'000;
+    const timespec deadline{deadline_ns / kSecond, deadline_ns % kSecond};
+    while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, nullptr) == EINTR) {
+    }
+}
+
 void prefault_stack() noexcept {
     constexpr std::size_t kBytes = 256 * 1024;
     volatile unsigned char stack[kBytes];
@@ -46,6 +85,35 @@ void prefault_stack() noexcept {
         stack[i] = 0;
     }
     static_cast<void>(stack[kBytes - 1]);
+}
+
+void prefault_code() noexcept {
+    const auto touch = [](dl_phdr_info* object, std::size_t, void*) {
+        const auto begin = [&](const auto& part) { return object->dlpi_addr + part.p_vaddr; };
+        const auto* first = object->dlpi_phdr;
+        const auto* last = first + object->dlpi_phnum;
+        const bool ours = std::any_of(first, last, [&](const auto& part) {
+            return part.p_type == PT_LOAD &&
+                   reinterpret_cast<std::uintptr_t>(&prefault_code) - begin(part) < part.p_memsz;
+        });
+        if (ours || std::strstr(object->dlpi_name, "/libm.so") != nullptr) {
+            for (const auto* part = first; part != last; ++part) {
+                constexpr std::size_t kPage = 4096;
+                const bool readable = part->p_type == PT_LOAD && (part->p_flags & PF_R) != 0;
+                for (std::size_t at = 0; readable && at < part->p_memsz; at += kPage) {
+                    static_cast<void>(*reinterpret_cast<const volatile unsigned char*>(begin(*part) + at));
+                }
+            }
+        }
+        return 0;
+    };
+    ::dl_iterate_phdr(touch, nullptr);
+}
+
+std::uint64_t thread_page_faults() noexcept {
+    rusage usage{};
+    ::getrusage(RUSAGE_THREAD, &usage);
+    return static_cast<std::uint64_t>(usage.ru_minflt) + static_cast<std::uint64_t>(usage.ru_majflt);
 }
 
 }  // namespace edgearm

@@ -46,6 +46,8 @@ class Summary:
     infer_ms: Spread | None
     plan_ms: Spread | None
     chunks_refused: int
+    faults: tuple[str, ...] = ()
+    """Cause and where the last seconds before it are."""
     loop: dict[str, Any] = field(default_factory=dict)
     """The last figures of the control loop."""
 
@@ -56,6 +58,7 @@ class Summary:
             rows.append(f"call {i:<4} {call} -> {outcome}  {seconds:.1f} s")
         rows.append(f"policy    ms: {self.infer_ms or 'never ran'}; {self.chunks_refused} chunks refused")
         rows.append(f"planner   ms: {self.plan_ms or 'never ran'}")
+        rows.extend(f"fault     {text}" for text in self.faults)
         if self.loop:
             rows.append("loop      " + ", ".join(f"{key} {_short(value)}" for key, value in self.loop.items()))
         return rows
@@ -67,6 +70,7 @@ def summarise(records: Iterable[Record]) -> Summary:
     infer: list[float] = []
     plan: list[float] = []
     calls: list[tuple[str, str, float]] = []
+    faults: list[str] = []
     for record in records:
         began = status.call_began_ns
         status.apply(record)
@@ -74,6 +78,8 @@ def summarise(records: Iterable[Record]) -> Summary:
             infer.append(record["infer_ms"])
         elif record["kind"] == "plan":
             plan.append(record["ms"])
+        elif record["kind"] == "fault":
+            faults.append(record["text"])
         elif record["kind"] == "end":
             calls.append((record["call"], record["outcome"], (record["time_ns"] - began) / 1e9))
     return Summary(
@@ -85,6 +91,7 @@ def summarise(records: Iterable[Record]) -> Summary:
         Spread.of(infer),
         Spread.of(plan),
         status.refused_chunks,
+        tuple(faults),
         status.loop,
     )
 

@@ -24,6 +24,7 @@ class BusProcess:
         position: Where the servos stand at first, ticks; 2048 by default.
         holding: Goals the servos hold with torque on, as an earlier client left them; by default torque is off.
         link: Also make this symbolic link to the pty, for a stable name.
+        wiretap: Append what the host sends to this file, as records of `server.TAP`.
 
     Attributes:
         port: Path of the tty that a client opens at 1 Mbps.
@@ -42,6 +43,7 @@ class BusProcess:
         position: Sequence[int] | None = None,
         holding: Sequence[int] | None = None,
         link: Path | None = None,
+        wiretap: Path | None = None,
     ) -> None:
         self.block, descriptor = ServoBlock.shared(ids)
         if position is not None:
@@ -49,6 +51,7 @@ class BusProcess:
         if holding is not None:
             self.block.goal[:], self.block.torque[:] = holding, 1
         command = [sys.executable, "-m", "firmware_bridge.emulators.server", str(descriptor)]
+        command += [] if wiretap is None else ["--wiretap", str(wiretap)]
         root = str(Path(__file__).resolve().parents[2])  # found from any working directory
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
         try:

@@ -12,22 +12,28 @@ import struct
 import sys
 import time
 import tty
+from pathlib import Path
+from typing import BinaryIO
 
 from firmware_bridge.emulators.block import ServoBlock
 from firmware_bridge.emulators.bus import ServoBus
+
+TAP = struct.Struct("=qI")
+"""Head of a wiretap's record: when the bytes came, and how many."""
 
 _READ_BYTES = 4096
 _TCGETS2, _TERMIOS2 = 0x802C542A, struct.Struct("=4I20s2I")  # asm-generic: x86, arm and risc-v alike
 _PRIORITY = 50  # below a control loop's 80, above everything that renders or infers
 
 
-def serve_pty(bus: ServoBus, master: int, until_closed: int) -> None:
+def serve_pty(bus: ServoBus, master: int, until_closed: int, wiretap: BinaryIO | None = None) -> None:
     """Carries bytes between a pty and a bus until the other end of `until_closed` goes away.
 
     Args:
         bus: The servos.
         master: Master side of the pty, non-blocking.
         until_closed: A pipe the parent holds; end of file ends the loop.
+        wiretap: Is given all that comes from the host, as records of `TAP`: time on CLOCK_MONOTONIC, length, bytes.
     """
     while True:
         due = bus.quiet_ns  # one wake-up a burst of replies: a USB adapter hands them over in one packet too
@@ -36,7 +42,10 @@ def serve_pty(bus: ServoBus, master: int, until_closed: int) -> None:
         if until_closed in readable and not os.read(until_closed, _READ_BYTES):
             return
         if master in readable:
-            bus.receive(os.read(master, _READ_BYTES), time.monotonic_ns(), baud_of(master))
+            data, now_ns = os.read(master, _READ_BYTES), time.monotonic_ns()
+            bus.receive(data, now_ns, baud_of(master))
+            if wiretap is not None:
+                wiretap.write(TAP.pack(now_ns, len(data)) + data)
         reply = bus.transmit(time.monotonic_ns())
         if reply:
             with contextlib.suppress(BlockingIOError):  # nobody reads and the buffer is full: the bytes are lost
@@ -53,7 +62,9 @@ def main() -> None:
     """Body of the process: prints the port, then serves."""
     parser = argparse.ArgumentParser()
     parser.add_argument("descriptor", type=int, help="of the shared servo block")
-    bus = ServoBus(ServoBlock.attach(parser.parse_args().descriptor))
+    parser.add_argument("--wiretap", type=Path, help="write what comes from the host to this file")
+    arguments = parser.parse_args()
+    bus = ServoBus(ServoBlock.attach(arguments.descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
     tty.setraw(slave)
@@ -61,7 +72,10 @@ def main() -> None:
     with contextlib.suppress(OSError, AttributeError):  # without the right, replies are late under load, nothing else
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     print(os.ttyname(slave), flush=True)
-    serve_pty(bus, master, sys.stdin.fileno())
+    with contextlib.ExitStack() as stack:
+        # Unbuffered: it is read while the bus runs.
+        tap = stack.enter_context(arguments.wiretap.open("ab", buffering=0)) if arguments.wiretap else None
+        serve_pty(bus, master, sys.stdin.fileno(), tap)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,13 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <new>
+#include <cmath>
 #include <thread>
 
+#include "allocations.hpp"
 #include "control_loop.hpp"
+#include "realtime.hpp"
 #include "toy_arm.hpp"
-
-namespace {
-
-std::atomic<std::uint64_t> allocations{0};
-
-}  // namespace
-
-// Every allocation of this program is counted, to show that a step makes none.
-void* operator new(std::size_t size) {
-    allocations += 1;
-    if (void* memory = std::malloc(size)) {
-        return memory;
-    }
-    throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
 
 using namespace edgearm;
 
@@ -48,21 +28,48 @@ Chunk line(std::int64_t start_ns, double from, double step) {
 
 }  // namespace
 
-TEST_CASE("a step allocates nothing, whatever it does") {
+TEST_CASE("a hundred thousand steps, whatever they do, allocate nothing and touch no new page") {
     ControlLoop loop(test::toy_arm(), {});
-    const Joints rest{};
+    std::uint64_t allocated = 0;
+    std::uint64_t page_faults = 0;
+    Joints measured{};
     std::int64_t now = 0;
-    loop.start();
-    loop.step(now, &rest);
-    REQUIRE(loop.offer(line(now, 0, 0.02)).verdict);
-    const std::uint64_t before = allocations;
-    for (int i = 0; i < 1500; ++i) {  // follows the chunk, runs out, loses feedback, faults
-        now += kStep;
-        loop.step(now, i < 1000 ? &rest : nullptr);
-    }
-    CHECK(allocations == before);
-    CHECK(loop.published().state == State::fault);
-    CHECK(loop.published().counters.holds_out_of_targets == 1);
+    const auto step = [&](const Joints* feedback) {
+        const std::uint64_t before = test::allocations_here();
+        measured = loop.step(now += kStep, feedback).joints;
+        allocated += test::allocations_here() - before;
+    };
+    // Chunks arrive, one in five is refused, targets run out, feedback goes and comes back, steps are left out, the
+    // watchdog bites, and the arm is started again.
+    const auto live = [&](int steps) {
+        const std::uint64_t before = thread_page_faults();
+        for (int i = 0; i < steps; ++i) {
+            if (i % 10'000 == 0) {
+                loop.clear();
+                loop.start();
+            }
+            if (i % 50 == 0 && i % 10'000 < 6'000) {
+                const double wave = 0.02 * std::sin(i * 1e-3);
+                loop.offer(line(now, measured[0], i % 250 == 0 ? 9.0 : wave));
+            }
+            const bool silent = (i % 1'000 > 950 && i % 1'000 < 980) || i % 10'000 > 9'000;
+            now += i % 3'000 == 0 ? 30 * kStep : 0;
+            step(silent ? nullptr : &measured);
+        }
+        page_faults += thread_page_faults() - before;
+    };
+    step(&measured);
+    live(20'000);  // everything has happened once
+    page_faults = 0;
+    live(100'000);
+    CHECK(allocated == 0);
+    CHECK((test::kSanitized || page_faults == 0));
+    const Counters counters = loop.published().counters;
+    CHECK(counters.chunks_taken > 500);
+    CHECK(counters.holds_feedback > 10);
+    CHECK(counters.holds_out_of_targets > 5);
+    CHECK(counters.holds_stalled > 5);
+    CHECK(counters.faults > 5);
 }
 
 TEST_CASE("offers, holds and snapshots race with the steps") {

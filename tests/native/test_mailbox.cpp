@@ -105,6 +105,8 @@ TEST_CASE("a ring keeps every value in order, and counts what it had no room for
         if (ring.pop(got)) {
             ordered = ordered && got == expected;
             ++expected;
+        } else {
+            std::this_thread::yield();
         }
     }
     producer.join();

@@ -1,0 +1,177 @@
+// The driver's own threads on a pty. Under TSan this proves that they share nothing by accident; everywhere it proves
+// what they send, and that they allocate nothing. It waits for what must happen, however long that takes.
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "allocations.hpp"
+#include "driver.hpp"
+#include "error.hpp"
+#include "servo_bus.hpp"
+#include "toy_arm.hpp"
+
+using namespace edgearm;
+using test::Ticks;
+
+namespace {
+
+constexpr std::int64_t kMillisecond = 1'000'000;
+constexpr Ticks kOn{1, 1, 1, 1, 1, 1};
+constexpr Ticks kOff{};
+
+// Patient with a busy machine.
+LoopConfig patient() {
+    LoopConfig config;
+    config.feedback_timeout_ns = 5'000 * kMillisecond;
+    config.watchdog_ns = 10'000 * kMillisecond;
+    config.stall_ns = 5'000 * kMillisecond;
+    return config;
+}
+
+void eventually(const std::function<bool()>& condition) {
+    for (int i = 0; i < 60'000; ++i) {
+        if (condition()) {
+            return;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    FAIL("it never came to that");
+}
+
+void offer_move(ControlLoop& loop, double step) {
+    const Published seen = loop.published();
+    Chunk chunk;
+    chunk.horizon = 16;
+    chunk.start_ns = seen.now_ns;
+    chunk.period_ns = 50 * kMillisecond;
+    for (std::size_t knot = 0; knot < chunk.horizon; ++knot) {
+        chunk.joints[knot] = seen.commanded;
+        chunk.joints[knot][0] += step * static_cast<double>(knot + 1);
+    }
+    loop.offer(chunk);
+}
+
+// A name that stays while ptys come and go, as udev gives to an adapter.
+class StableName {
+public:
+    StableName() : path_(std::filesystem::temp_directory_path() / ("edgearm-" + std::to_string(::getpid()))) {}
+    ~StableName() { std::filesystem::remove(path_); }
+
+    void point_at(const std::string& port) {
+        std::filesystem::remove(path_);
+        std::filesystem::create_symlink(port, path_);
+    }
+    std::string path() const { return path_; }
+
+private:
+    std::filesystem::path path_;
+};
+
+}  // namespace
+
+TEST_CASE("driver: once it runs, neither thread allocates and the loop's thread touches no new page") {
+    test::excuse_this_thread();
+    test::ServoBus servos;
+    ControlLoop loop(test::toy_arm(), patient());
+    Driver driver(loop, servos.port(), {});
+    driver.start();
+    const std::uint64_t first = loop.published().counters.steps;
+    const std::uint64_t allocated = test::allocations();
+    double step = 0.004;
+    std::uint64_t next = first;
+    eventually([&] {
+        const std::uint64_t steps = loop.published().counters.steps;
+        if (steps >= next) {
+            offer_move(loop, step);
+            step = -step;
+            next += 200;
+        }
+        return steps >= first + 3'000 && servos.goals().size() > 200;
+    });
+    CHECK(test::allocations() == allocated);
+    CHECK((test::kSanitized || driver.stats().page_faults == 0));
+    CHECK(loop.published().counters.chunks_taken >= 5);
+    driver.stop();
+    CHECK(servos.torque() == kOff);
+}
+
+TEST_CASE("driver: a port that goes and comes back, with readers at every border all the while") {
+    StableName name;
+    auto servos = std::make_unique<test::ServoBus>();
+    name.point_at(servos->port());
+    ControlLoop loop(test::toy_arm(), patient());
+    Driver driver(loop, name.path(), {});
+    driver.start();
+    CHECK(servos->torque() == kOn);
+
+    std::atomic<bool> done{false};
+    std::thread reader([&] {
+        LogSample sample;
+        while (!done) {
+            driver.stats();
+            loop.published();
+            loop.fault_log();
+            while (driver.pop(sample)) {
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+    });
+    offer_move(loop, 0.02);
+    eventually([&] { return servos->goals().size() > 10 && servos->goals().back()[0] > 2048 + 20; });
+    servos.reset();
+    eventually([&] { return loop.published().state == State::fault && loop.published().at_rest(); });
+    CHECK(loop.published().fault_cause == FaultCause::link);
+    CHECK(driver.stats().link.find("is gone") != std::string::npos);
+
+    const Ticks elsewhere{1900, 1900, 1900, 1900, 1900, 1900};
+    servos = std::make_unique<test::ServoBus>(elsewhere);
+    name.point_at(servos->port());
+    eventually([&] { return driver.stats().connected; });
+    const std::uint64_t cycles = driver.stats().bus_cycles;
+    eventually([&] { return driver.stats().bus_cycles > cycles + 20; });
+    CHECK(servos->goals().empty());  // old commands are never replayed
+    CHECK(servos->torque() == kOff);
+    CHECK(loop.fault_log().size() > 10);
+
+    loop.clear();
+    driver.start();
+    CHECK(servos->torque() == kOn);
+    eventually([&] { return servos->goals().size() > 10; });
+    for (const Ticks& goals : servos->goals()) {
+        CHECK(goals == elsewhere);
+    }
+    driver.stop();
+    done = true;
+    reader.join();
+}
+
+TEST_CASE("driver: what a machine or a link cannot do is refused before anything is opened") {
+    ControlLoop loop(test::toy_arm(), {});
+    const auto refusal = [&](DriverConfig config) -> std::string {
+        try {
+            Driver(loop, "/dev/null", config);
+        } catch (const Error& error) {
+            CHECK(error.kind == Error::Kind::config);
+            return error.what() + (": " + error.expected) + ": " + error.got;
+        }
+        return "";
+    };
+    DriverConfig config;
+    CHECK(refusal(config).empty());
+    config.bus_period_ns = ArmLink::kCycleNs;
+    CHECK(refusal(config).empty());
+    config.bus_period_ns -= 1;
+    CHECK(refusal(config) ==
+          "driver configuration: the link cannot carry this bus rate: bus_period_ns of at least 880000: goals and "
+          "positions are 88 bytes a cycle at 1 Mbps: bus_period_ns 879999");
+    config = {};
+    config.cpu = cpu_count();
+    CHECK(refusal(config).find("cpu cannot be used") != std::string::npos);
+    config.cpu = cpu_count() - 1;
+    CHECK(refusal(config).empty());
+}
