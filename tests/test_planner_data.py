@@ -16,10 +16,11 @@ from learning.planner.evaluate import Score
 from learning.planner.language import Lessons, collate_rows
 from learning.planner.model import IMAGE_TOKENS, PatchHeads, Size, build, image_embeddings, packed_hidden, see
 from learning.planner.moments import Moment, Teleport, shuffled
+from learning.planner.names import OTHERS, renamed
 from learning.planner.optimise import Optimiser, schedule
 from learning.planner.packing import Packer, visible
 from learning.planner.pictures import Studio, class_of
-from learning.planner.programs import Tree, picture_task, text_lesson, text_task, tree_of, walk
+from learning.planner.programs import Branch, Tree, picture_task, text_lesson, text_task, tree_of, walk
 from learning.planner.save import load_planner, save_planner
 from learning.planner.tokenizer import MAX_VOCABULARY, specials, train_tokenizer
 from learning.planner.vision import draw_views
@@ -207,6 +208,24 @@ def test_failures_are_in_the_lessons() -> None:
     assert seen == set(Outcome)
 
 
+def test_renaming_is_the_same_everywhere_in_a_lesson() -> None:
+    tree = Tree(
+        "Put the red cube on the blue plate",
+        ('pick("red cube") -> ok',),
+        (Branch(1, 'place_on("blue plate")', "text"),),
+    )
+    rng, seen = np.random.default_rng(11), set()
+    for _ in range(50):
+        other = renamed(tree, rng)
+        cube = other.task.split()[2]
+        plate = other.task.split()[6]
+        assert other.lines == (f'pick("{cube} cube") -> ok',)
+        assert other.branches == (Branch(1, f'place_on("{plate} plate")', "text"),)
+        assert cube == "red" or cube in OTHERS
+        seen |= {cube, plate}
+    assert {"red", "blue"} < seen
+
+
 def test_held_out_pairs_are_never_asked_for_in_training() -> None:
     rng = np.random.default_rng(9)
     tasks = [text_task(sample_names(rng, 3, 2), rng) for _ in range(500)]
@@ -266,7 +285,7 @@ def test_a_few_steps_of_language_help(studio, small, tokenizer) -> None:
 
 
 def test_polishing_adds_rows_of_text(studio, tokenizer) -> None:
-    batch = Lessons(tokenizer, studio).batch(np.random.default_rng(4), 2, polish=True)
+    batch = Lessons(tokenizer, studio).batch(np.random.default_rng(4), 2, stage="polish")
     assert len(batch.views.images) == 2
     assert len(batch.text.ids) == 4
 
