@@ -106,7 +106,8 @@ bool safety_plausible(const safety_limits *limits, const safety_state *state)
 
 bool safety_admissible(const safety_limits *limits, const safety_state *state)
 {
-    return safety_plausible(limits, state) && stops_inside(limits, state, limits->lower);
+    return safety_plausible(limits, state) && limits->lower <= state->position && state->position <= limits->upper &&
+           stops_inside(limits, state, state->position);
 }
 
 /* Takes the acceleration; names the limits that it lies on. */
