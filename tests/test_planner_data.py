@@ -285,7 +285,7 @@ def test_a_few_steps_of_language_help(studio, small, tokenizer) -> None:
 
 
 def test_polishing_adds_rows_of_text(studio, tokenizer) -> None:
-    batch = Lessons(tokenizer, studio).batch(np.random.default_rng(4), 2, stage="polish")
+    batch = Lessons(tokenizer, studio).batch(np.random.default_rng(4), 2, polish=True)
     assert len(batch.views.images) == 2
     assert len(batch.text.ids) == 4
 

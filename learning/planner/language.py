@@ -19,7 +19,6 @@ from learning.planner.packing import GROUPS, Packer, Row, visible
 from learning.planner.pictures import Picture, Studio
 from learning.planner.programs import Tree, picture_task, questions, text_lesson, text_task, tree_of, walk
 from learning.planner.vision import Views
-from learning.planner.wording import say, say_late
 from learning.sim.scene import Scene, sample_names, sample_scene
 
 BATCH = 8
@@ -27,6 +26,8 @@ MAX_TOKENS = 448
 """Of text behind one picture."""
 _QUESTIONS = 1
 _CUBES_FOR_PLATES = (1, 2, 2, 2, 2, 3)
+RENAMED = 0.7
+"""Share of text lessons that are about objects of other names."""
 ALIGNMENT = 0.3
 """Weight of `Alignment.loss`."""
 
@@ -101,16 +102,14 @@ class Lessons:
         trees += questions(moment, rng, asked)
         return scene, moment, trees + self._text(scene, trees, rng)
 
-    def _text(
-        self, scene: Scene, trees: Sequence[Tree], rng: np.random.Generator, *, names: bool = False
-    ) -> list[Tree]:
-        """Lessons that need no picture, as many as fit behind `trees`; with `names`, objects are given others."""
+    def _text(self, scene: Scene, trees: Sequence[Tree], rng: np.random.Generator) -> list[Tree]:
+        """Lessons that need no picture, as many as fit behind `trees`; most are about objects of other names."""
         length, more = 1 + sum(self.packer.length(tree) for tree in trees), list[Tree]()
         while length < MAX_TOKENS or not (trees or more):
-            task = text_task([item.name for item in scene.items], rng, say_late if names else say)
+            task = text_task([item.name for item in scene.items], rng)
             if task is not None:
                 tree = text_lesson(walk(task, scene.items, rng), rng)
-                tree = renamed(tree, rng) if names else tree
+                tree = renamed(tree, rng) if rng.random() < RENAMED else tree
                 length += self.packer.length(tree)
                 if length <= MAX_TOKENS or not (trees or more):
                     more.append(tree)
@@ -133,20 +132,18 @@ class Lessons:
         seen = 0 if rng.random() < 0.2 else int(rng.integers(len(walked.moments)))
         return scene, walked.moments[seen], [tree_of(walked, seen)]
 
-    def batch(self, rng: np.random.Generator, count: int = BATCH, *, stage: str = "language") -> Batch:
-        """Random lessons, rendered and packed. In the stages after `together`: no questions, and a second row of text;
-        in `names`, that row's objects have other names."""
-        late = stage in ("polish", "names")
+    def batch(self, rng: np.random.Generator, count: int = BATCH, *, polish: bool = False) -> Batch:
+        """Random lessons, rendered and packed. With `polish`: no questions, and a second row of text."""
         pictures: list[Picture] = []
         rows: list[Row] = []
         scenes: list[Scene] = []
         for _ in range(count):
-            scene, moment, trees = self.draw(rng, 0 if late else _QUESTIONS)
+            scene, moment, trees = self.draw(rng, 0 if polish else _QUESTIONS)
             pictures.append(self.studio.picture(scene, moment))
             rows.append(self.packer.pack(trees))
             scenes.append(scene)
-        if late:
-            rows += [self.packer.pack(self._text(scene, (), rng, names=stage == "names")) for scene in scenes]
+        if polish:
+            rows += [self.packer.pack(self._text(scene, (), rng)) for scene in scenes]
         return Batch(Views.of(pictures), collate_rows(rows, len(self.prefix)))
 
     def loss(

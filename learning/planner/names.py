@@ -1,8 +1,8 @@
 """Other names for the objects of a lesson, so that what goes where is copied from the task and not remembered.
 
 Six colours make 36 pairs, and a few of them are held out. A small language model that has seen every other pair ten
-thousand times learns that these never come: it then does all of the tasks but theirs. Among names without number, no
-pair says anything.
+thousand times learns that these never come: it then does all of the tasks but theirs. Among many names no pair says
+anything.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from edge.planner.prompt import Specials, clean_task, prefix_ids
 from edge.tabletop import API
 from learning.planner.model import IMAGE_TOKENS
+from learning.planner.names import OTHERS
 from learning.planner.programs import Tree
 from learning.planner.tokenizer import specials
 
@@ -67,8 +68,8 @@ class Packer:
         self.prefix = np.array(prefix_ids(API, self.encode, self.specials))
         self._base = len(self.prefix) + IMAGE_TOKENS
         self._ask = self.encode("\nnext:")
-        names = {self.encode(f'("{name}')[-1] for name in API.objects} | {self.encode(c)[0] for c in API.colours}
-        self._names = names | {self.encode(f" {colour}")[0] for colour in API.colours}
+        words = (*API.colours, *OTHERS)
+        self._names = {self.encode(f"{before}{word}")[-1] for word in words for before in ('("', "", " ")}
 
     def length(self, tree: Tree) -> int:
         """Tokens of a tree."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,10 +31,6 @@ FAILURES = (0.0, 0.1, 0.3)
 MAX_CALLS = 20
 _CLEAR_MARGIN_M = 0.008
 """Nearer differences in distance are no lesson: the picture does not settle them."""
-
-
-Worded = Callable[[str, Sequence[str], np.random.Generator], str]
-"""Puts a task of a kind, about some objects, into words."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ def _answerable(walked: Walk, seen: int, step: int) -> bool:
     return walked.calls[step].subtask != "pick" or named_before
 
 
-def text_task(names: Sequence[str], rng: np.random.Generator, worded: Worded = say) -> Task | None:
+def text_task(names: Sequence[str], rng: np.random.Generator) -> Task | None:
     """A task of a text-only kind about objects of the scene, never a held-out pair; None if nothing fits."""
     cube = [str(n) for n in rng.permutation([n for n in names if n.endswith("cube")])]
     plate = [str(n) for n in rng.permutation([n for n in names if n.endswith("plate")])]
@@ -126,7 +122,7 @@ def text_task(names: Sequence[str], rng: np.random.Generator, worded: Worded = s
         objects = tuple(takes.get(str(kind), cube[:2]))
         task = Task(str(kind), objects, "")
         if len(objects) == (1 if kind in ("pick", "move") else 2) and not pair_is_held_out(task):
-            return Task(str(kind), objects, worded(str(kind), objects, rng))
+            return Task(str(kind), objects, say(str(kind), objects, rng))
     return None
 
 

@@ -11,13 +11,14 @@ from transformers import PreTrainedTokenizerFast
 from edge.api import Outcome
 from edge.planner.prompt import END_TOKEN, IMAGE_TOKEN, SPECIAL_TOKENS, Specials, clean_task
 from edge.tabletop import API
+from learning.planner.names import OTHERS
 from learning.planner.wording import WORDINGS
 
 MAX_VOCABULARY = 1024
 
 
 def corpus() -> Iterator[str]:
-    """The API's prompt, every call and transcript line, and every training phrasing with every object."""
+    """The API's prompt, every call and transcript line, every training phrasing with every object, and other names."""
     yield from [API.prompt() + "\n", "\n", "\n\n", "next:", "task: "] * 20
     for call in API.calls():
         for outcome in Outcome:
@@ -26,6 +27,8 @@ def corpus() -> Iterator[str]:
     for row in itertools.chain.from_iterable(WORDINGS.values()):
         for a, b in zip(API.objects, API.objects[1:], strict=False):
             yield f"task: {clean_task(row.format(a=a, b=b))}"
+    for word in OTHERS:
+        yield from [f"the {word} cube the {word} plate", f'("{word} cube")', f'("{word} plate")'] * 20
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:

@@ -24,18 +24,17 @@ from learning.planner.save import save_planner
 from learning.planner.tokenizer import specials, train_tokenizer
 from learning.planner.vision import draw_views, scores
 
-STEPS = {"vision": 900, "language": 2200, "together": 1500, "polish": 1200, "names": 600}
-"""Of each stage: about an hour and three quarters of one core."""
-RATES = {"vision": 1.0, "language": 1.0, "together": 0.35, "polish": 0.3, "names": 0.2}
+STEPS = {"vision": 900, "language": 2200, "together": 1500, "polish": 1200}
+"""Of each stage: about an hour and a half of one core."""
+RATES = {"vision": 1.0, "language": 1.0, "together": 0.35, "polish": 0.3}
 SCHEDULES = {
     "vision": {},
     "language": {"hold": 0.6, "floor": 0.35},
     "together": {"hold": 0.3},
     "polish": {"hold": 0.2},
-    "names": {"hold": 0.3},
 }
 """The language stage ends at the rate that the next begins with."""
-FROZEN_EYES = ("language", "polish", "names")
+FROZEN_EYES = ("language", "polish")
 SAVE_EVERY_S, SHOW_EVERY = 120.0, 20
 
 Report = dict[str, float]
@@ -126,7 +125,7 @@ class Trainer:
         return loss, scores(self.heads, features, views)
 
     def _language_loss(self, rng: np.random.Generator) -> tuple[Tensor, Report]:
-        batch = self.lessons.batch(rng, self.plan.batch, stage=self.at.stage)
+        batch = self.lessons.batch(rng, self.plan.batch, polish=self.at.stage == "polish")
         frozen = self.at.stage in FROZEN_EYES
         with torch.autocast("cpu", torch.bfloat16):
             with torch.set_grad_enabled(not frozen):

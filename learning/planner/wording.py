@@ -38,6 +38,9 @@ MORE: Mapping[str, tuple[str, ...]] = {
         "on the {b} i want the {a}",
         "let the {b} carry the {a}",
         "leave the {a} on the {b}",
+        "i want to see the {b} with the {a} on it",
+        "show me the {b} with the {a} on it",
+        "the {b} needs the {a} on it",
     ),
     "stack": (
         "build a tower of the {a} on the {b}",
@@ -56,6 +59,13 @@ MORE: Mapping[str, tuple[str, ...]] = {
         "start a tower with the {b} and add the {a}",
         "balance the {a} on the {b}",
         "on the {b} i want the {a}",
+        "i want to see the {b} with the {a} on top",
+        "show me the {b} with the {a} on it",
+        "the {b} needs the {a} on top of it",
+        "make a pile of the {b} with the {a} above it",
+        "use the {b} as the bottom of a tower and the {a} as its top",
+        "make a tower whose top is the {a} and whose bottom is the {b}",
+        "a tower of two with the {b} below the {a}",
     ),
     "swap": (
         "the {a} goes where the {b} is and the {b} where the {a} is",
@@ -104,25 +114,6 @@ MORE: Mapping[str, tuple[str, ...]] = {
 }
 """Per task kind, what only the planner's training says."""
 
-LATE: Mapping[str, tuple[str, ...]] = {
-    "put": (
-        "i want to see the {b} with the {a} on it",
-        "show me the {b} with the {a} on it",
-        "the {b} needs the {a} on it",
-    ),
-    "stack": (
-        "i want to see the {b} with the {a} on top",
-        "show me the {b} with the {a} on it",
-        "the {b} needs the {a} on top of it",
-        "make a pile of the {b} with the {a} above it",
-        "use the {b} as the bottom of a tower and the {a} as its top",
-        "make a tower whose top is the {a} and whose bottom is the {b}",
-        "a tower of two with the {b} below the {a}",
-    ),
-}
-"""Said only in the last stage, and then three times in ten: the second object first, in ways of their own."""
-_LATE_SHARE = 0.3
-
 WORDINGS: Mapping[str, tuple[str, ...]] = {kind: TRAIN[kind] + MORE[kind] for kind in TRAIN}
 _TURNED = {
     kind: tuple(row for row in rows if 0 <= row.find("{b}") < row.rfind("{a}")) for kind, rows in WORDINGS.items()
@@ -134,12 +125,4 @@ _TURNED_SHARE = 0.3
 def say(kind: str, objects: Sequence[str], rng: np.random.Generator) -> str:
     """A task in words, for training."""
     rows = _TURNED[kind] if _TURNED[kind] and rng.random() < _TURNED_SHARE else WORDINGS[kind]
-    return decorate(rows[rng.integers(len(rows))].format(**dict(zip("ab", objects, strict=False))), rng)
-
-
-def say_late(kind: str, objects: Sequence[str], rng: np.random.Generator) -> str:
-    """The same for the last stage."""
-    if kind not in LATE or rng.random() >= _LATE_SHARE:
-        return say(kind, objects, rng)
-    rows = LATE[kind]
     return decorate(rows[rng.integers(len(rows))].format(**dict(zip("ab", objects, strict=False))), rng)
