@@ -291,7 +291,10 @@ def test_the_command_serves_a_moving_arm_and_leaves_nothing_behind_when_killed(t
 def test_the_command_ends_quietly(tmp_path: Path, sent: signal.Signals) -> None:
     link = tmp_path / "so101"
     command = [sys.executable, "-m", "firmware_bridge.emulators", "so101", "--link", str(link)]
+    # A job in the background of a script ignores Ctrl-C, and so would what it starts: these tests may run in one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(sent)
