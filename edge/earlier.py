@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.errors import ConfigError, EdgeError
 from edge.memory import FAILED, FINISHED
+from edge.native import check_native
 
 JOURNAL = "memory.journal"
 
@@ -149,13 +150,9 @@ def take_over(run: EarlierRun, directory: Path) -> None:
 def _read(directory: Path) -> EarlierRun:
     if not (directory / JOURNAL).is_file():
         raise ConfigError(f"nothing to resume in {directory}", expected=JOURNAL, got="no such file", fix=_FIX)
-    try:
-        from edge._core import SubtaskMemory
-    except ImportError as problem:
-        fix = "build it: `pip install .` or `make build`"
-        raise ConfigError(
-            "the native core does not load", expected="edge._core", got=str(problem), fix=fix
-        ) from problem
+    check_native()
+    from edge._core import SubtaskMemory
+
     memory = SubtaskMemory.peek(str(directory / JOURNAL))
     calls = tuple((row["call"], row["outcome"]) for row in memory.calls())
     found = memory.recovery

@@ -19,6 +19,7 @@ from edge.cameras import Camera
 from edge.config import RunConfig
 from edge.earlier import JOURNAL, EarlierRun, take_over
 from edge.errors import BundleError, ConfigError
+from edge.native import check_native
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
 
@@ -90,13 +91,9 @@ def open_arm(config: RunConfig) -> tuple[Arm, ControlLoop, Driver]:
         ConfigError: The native core does not load, or numbers that the loop or the link cannot do.
         ArmError: The description is not usable.
     """
-    try:
-        from edge import _core
-    except ImportError as problem:
-        fix = "build it: `pip install .` or `make build`"
-        raise ConfigError(
-            "the native core does not load", expected="edge._core", got=str(problem), fix=fix
-        ) from problem
+    check_native()
+    from edge import _core
+
     arm = _core.Arm(SO101)
     loop = _core.ControlLoop(
         arm,

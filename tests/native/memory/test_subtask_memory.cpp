@@ -8,33 +8,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <thread>
 
+#include "allocations.hpp"
 #include "error.hpp"
 #include "subtask_memory.hpp"
-
-namespace {
-
-std::atomic<std::uint64_t> allocations{0};
-
-}  // namespace
-
-// Every allocation of this program is counted, to show that neither changes nor reads make any.
-void* operator new(std::size_t size) {
-    allocations += 1;
-    if (void* memory = std::malloc(size)) {
-        return memory;
-    }
-    throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
 
 using namespace edgearm;
 
@@ -186,7 +165,7 @@ TEST_CASE("after construction nothing is allocated") {
     ::close(made);
     SubtaskMemory memory(path);
     const auto state = std::make_unique<MemoryState>();
-    const std::uint64_t before = allocations;
+    const std::uint64_t before = test::allocations();
     memory.clear("a task");
     for (std::size_t i = 0; i < 8; ++i) {
         memory.begin("pick(\"red cube\")", "red cube", 1);
@@ -196,7 +175,7 @@ TEST_CASE("after construction nothing is allocated") {
         memory.read(*state);
     }
     memory.conclude("finished", 3);
-    const std::uint64_t after = allocations;
+    const std::uint64_t after = test::allocations();
     CHECK(after == before);
     CHECK(state->find("red cube")->first_grasp.z == 3);
     std::remove(path);
