@@ -20,6 +20,7 @@
 #include "arm.hpp"
 #include "fault_log.hpp"
 #include "mailbox.hpp"
+#include "seq_latch.hpp"
 #include "trajectory.hpp"
 
 namespace edgearm {
@@ -113,7 +114,11 @@ public:
     void hold();                  // stop following; chunks from before this are refused
     void clear();                 // come to rest, then idle; the only way out of fault
     void fail(FaultCause cause);  // into fault, for what only the driver can see
-    Published published() const { return published_.read(); }
+    Published published() const {
+        Published seen;
+        published_.read(seen);
+        return seen;
+    }
     // The steps before the last fault and how the arm came to rest after it, oldest first. Empty without a fault, until
     // the arm rests, and again after the next start(). Survives clear(). Allocates.
     std::vector<FaultSample> fault_log();
@@ -165,7 +170,7 @@ private:
 
     // The border.
     TripleBuffer<Chunk> inbox_;
-    Seqlock<Published> published_;
+    SeqLatch<Published> published_;
     FaultLog fault_log_;
     std::atomic<std::uint64_t> requests_{0};  // Request bits, and above them the epoch they belong to
     std::atomic<std::uint8_t> requested_fault_{0};

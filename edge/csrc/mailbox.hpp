@@ -1,11 +1,11 @@
-// Three ways across the border between the real-time thread and the rest, none of which makes it wait.
+// Two ways across the border between the real-time thread and the rest, none of which makes it wait. The third, for a
+// state that many read, is seq_latch.hpp.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 namespace edgearm {
@@ -37,47 +37,6 @@ private:
     unsigned back_ = 0;
     unsigned front_ = 2;
     std::atomic<unsigned> shared_{1};
-};
-
-// Outward: readers get a consistent copy and retry while one is being written; the writer never waits. The words are
-// atomic because plain reads beside a write would be a data race in C++ even where the copy is then thrown away.
-template <typename T>
-class Seqlock {
-    static_assert(std::is_trivially_copyable_v<T>);
-    static constexpr std::size_t kWords = (sizeof(T) + 7) / 8;
-
-public:
-    void write(const T& value) noexcept {
-        std::array<std::uint64_t, kWords> words{};
-        std::memcpy(words.data(), &value, sizeof(T));
-        const std::uint64_t sequence = sequence_.load(std::memory_order_relaxed);
-        sequence_.store(sequence + 1, std::memory_order_relaxed);
-        // Release on every word: a reader that sees a new word also sees the odd sequence written before it.
-        for (std::size_t i = 0; i < kWords; ++i) {
-            words_[i].store(words[i], std::memory_order_release);
-        }
-        sequence_.store(sequence + 2, std::memory_order_release);
-    }
-
-    T read() const noexcept {
-        std::array<std::uint64_t, kWords> words;
-        std::uint64_t before = 0;
-        std::uint64_t after = 0;
-        do {
-            before = sequence_.load(std::memory_order_acquire);
-            for (std::size_t i = 0; i < kWords; ++i) {
-                words[i] = words_[i].load(std::memory_order_acquire);
-            }
-            after = sequence_.load(std::memory_order_relaxed);
-        } while (before != after || (before & 1) != 0);
-        T value;
-        std::memcpy(static_cast<void*>(&value), words.data(), sizeof(T));
-        return value;
-    }
-
-private:
-    std::atomic<std::uint64_t> sequence_{0};
-    std::array<std::atomic<std::uint64_t>, kWords> words_{};
 };
 
 // Outward, every value in order: one producer, one consumer. A full ring refuses the new value and counts it.

@@ -10,7 +10,7 @@
 
 namespace edgearm {
 
-// A sequence lock with two copies ("latch"). A Seqlock's reader waits until the writer is done, and if it has the
+// A sequence lock with two copies ("latch"). With one copy a reader waits until the writer is done, and if it has the
 // higher priority on the writer's core, that is for ever. Here the writer fills the copy that nobody reads and then
 // turns readers over to it, so one that is stopped half-way stops no reader. A reader's copy is void only if a whole
 // new state was published and the next one may have begun meanwhile. The words are atomic because plain reads beside a
