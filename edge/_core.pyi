@@ -31,6 +31,9 @@ class Arm:
     @property
     def max_acceleration(self) -> NDArray[np.float64]:
         """Joint units per second squared."""
+    @property
+    def max_jerk(self) -> NDArray[np.float64]:
+        """Joint units per second cubed."""
     def forward(
         self, joints: ArrayLike, frame: str = "pinch"
     ) -> tuple[float, float, float, float, float, float, float]:
@@ -74,8 +77,8 @@ class LoopConfig:
     def max_jump(self) -> NDArray[np.float64]: ...
 
 class Command:
-    """What one step commands. `flags`: 1 position, 2 velocity, 4 acceleration limit active; 8 chunk taken, 16 chunk
-    refused, 32 feedback late."""
+    """What one step commands. `flags`: 1 position, 2 velocity, 4 acceleration, 8 jerk limit active; 16 chunk taken, 32
+    chunk refused, 64 feedback late."""
 
     @property
     def joints(self) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ class JointDescription:
     upper: float
     max_velocity: float
     max_acceleration: float
+    max_jerk: float
     normalised: bool
 
 
@@ -119,6 +120,7 @@ def _joint(fields: _Fields) -> JointDescription:
         upper=upper,
         max_velocity=fields.positive("max_velocity"),
         max_acceleration=fields.positive("max_acceleration"),
+        max_jerk=fields.positive("max_jerk"),
         normalised=name == NORMALISED,
     )
 

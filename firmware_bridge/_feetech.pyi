@@ -44,17 +44,3 @@ class Parser:
 
     def reset(self) -> None:
         """Forget what is buffered; counters stay."""
-
-class Limiter:
-    """The C limiter of one joint, with its state. Units: the joint's own and seconds."""
-
-    state: tuple[float, float]
-    """Position and velocity."""
-    admissible: bool
-
-    def __init__(self, lower: float, upper: float, max_velocity: float, max_acceleration: float) -> None: ...
-    def step(self, position: float, dt: float, velocity: float = 0.0) -> int:
-        """Move toward a target by one step; the flags of limiter.h that were active."""
-
-    def brake(self, dt: float) -> int:
-        """Come to rest as fast as the acceleration limit allows."""

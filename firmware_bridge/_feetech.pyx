@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Thin wrap of the C codec and limiter for Python tools, emulators and tests. No logic here."""
+"""Thin wrap of the C codec for Python tools, emulators and tests. No logic here."""
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
@@ -39,27 +39,6 @@ cdef extern from "feetech.h" nogil:
     void feetech_parser_reset(feetech_parser *parser)
     size_t feetech_parser_push(feetech_parser *parser, const uint8_t *bytes, size_t count)
     bint feetech_parser_next(feetech_parser *parser, feetech_frame *frame)
-
-
-cdef extern from "limiter.h" nogil:
-    ctypedef struct limiter_limits:
-        double lower
-        double upper
-        double max_velocity
-        double max_acceleration
-
-    ctypedef struct limiter_state:
-        double position
-        double velocity
-
-    ctypedef struct limiter_target:
-        double position
-        double velocity
-
-    bint limiter_limits_valid(const limiter_limits *limits)
-    bint limiter_admissible(const limiter_limits *limits, const limiter_state *state)
-    unsigned limiter_step(const limiter_limits *limits, limiter_state *state, const limiter_target *target, double dt)
-    unsigned limiter_brake(const limiter_limits *limits, limiter_state *state, double dt)
 
 
 MAX_PARAMS = FEETECH_MAX_PARAMS
@@ -157,32 +136,3 @@ cdef class Parser:
     @property
     def skipped(self):
         return self._parser.skipped
-
-
-cdef class Limiter:
-    cdef limiter_limits _limits
-    cdef limiter_state _state
-
-    def __cinit__(self, double lower, double upper, double max_velocity, double max_acceleration):
-        self._limits = limiter_limits(lower, upper, max_velocity, max_acceleration)
-        if not limiter_limits_valid(&self._limits):
-            raise ValueError("limits must be finite, with lower < upper and positive velocity and acceleration")
-
-    @property
-    def state(self):
-        return self._state.position, self._state.velocity
-
-    @state.setter
-    def state(self, value):
-        self._state.position, self._state.velocity = value
-
-    @property
-    def admissible(self):
-        return limiter_admissible(&self._limits, &self._state)
-
-    def step(self, double position, double dt, double velocity=0.0):
-        cdef limiter_target target = limiter_target(position, velocity)
-        return limiter_step(&self._limits, &self._state, &target, dt)
-
-    def brake(self, double dt):
-        return limiter_brake(&self._limits, &self._state, dt)

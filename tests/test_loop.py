@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from native_arm import ARM, MS, Bench, chunk, line, still
 
-from edge._core import ControlLoop, LoopConfig
+from edge._core import Arm, ControlLoop, LoopConfig
+from edge.arm import SO101
+from edge.errors import ArmError
 
-POSITION, VELOCITY, TAKEN, REFUSED, FEEDBACK_LATE = 1, 2, 8, 16, 32
+POSITION, FEEDBACK_LATE = 1, 64
 MOVE = [0.05, 0, 0, 0, 0, 0]
 
 
@@ -31,7 +35,7 @@ def test_start_waits_for_feedback_and_begins_at_the_measured_pose() -> None:
     bench.measured = np.array([0.3, -0.2, 0.1, 0, 0, 0.7])
     assert bench.step() == "ready"
     bench.step(20)
-    assert np.array_equal(bench.measured, [0.3, -0.2, 0.1, 0, 0, 0.7])
+    assert bench.measured == pytest.approx([0.3, -0.2, 0.1, 0, 0, 0.7], abs=2**-33)  # the limiter's unit
 
 
 def test_a_chunk_offered_right_after_start_is_taken_at_the_first_step() -> None:
@@ -168,7 +172,7 @@ def test_fault_is_left_by_clear_and_start_from_the_measured_pose() -> None:
     assert bench.loop.offer(still(bench.now, bench.measured)).reason.startswith("idle")
     bench.loop.start()
     assert bench.step() == "ready"
-    assert np.array_equal(bench.measured, [0.4, 0.1, 0, 0, 0, 0.2])
+    assert bench.measured == pytest.approx([0.4, 0.1, 0, 0, 0, 0.2], abs=2**-33)
     assert bench.loop.snapshot()["fault_cause"] == ""
 
 
@@ -210,6 +214,22 @@ def test_time_that_stands_still_or_leaps_moves_nothing_far() -> None:
     assert np.all(np.abs(leap - before) <= ARM.max_velocity * 0.010 + 1e-9)
 
 
+def test_however_time_is_cut_into_steps_the_motion_is_the_same() -> None:
+    rng = np.random.default_rng(5)
+    patient = LoopConfig(stall_ns=1_000 * MS)
+    whole, cut = Bench(patient).ready(), Bench(patient).ready()
+    targets = whole.measured + np.cumsum(rng.uniform(-0.06, 0.06, (16, 6)), axis=0)  # sharp enough for every limit
+    for bench in (whole, cut):
+        assert bench.loop.offer(chunk(bench.now, targets))
+    start = cut.now
+    whole.step(800)
+    since_us = 0
+    while (since_us := since_us + int(rng.integers(1, 9_000))) < 800_000:
+        joints = cut.loop.step(start + since_us * 1000, cut.measured).joints
+        ticks = since_us // 1000
+        assert np.array_equal(joints, whole.track[ticks])
+
+
 def test_advance_is_that_many_steps() -> None:
     stepped, advanced = Bench().ready(), Bench().ready()
     for bench in (stepped, advanced):
@@ -249,6 +269,30 @@ def test_the_same_inputs_give_the_same_commands() -> None:
 def test_a_configuration_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="loop configuration"):
         ControlLoop(ARM, LoopConfig(**wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "rate_hz", "names"),
+    [
+        ({"max_velocity": 40.0}, 1000, "max_velocity 40"),
+        ({"max_velocity": 1e-9}, 1000, "max_velocity 1e-09"),
+        ({"max_acceleration": 2e5}, 1000, "max_acceleration 200000"),
+        ({"max_jerk": 1.0}, 1000, "max_jerk 1, max_acceleration 39"),
+        ({"lower": 0.6, "upper": 0.61}, 1000, "lower 0.6, upper 0.61, max_velocity 3"),
+        ({}, 100, "max_velocity 4"),  # wrist_roll
+    ],
+)
+def test_limits_that_cannot_be_kept_are_refused_by_joint_and_bound(
+    tmp_path: Path, change: dict[str, float], rate_hz: int, names: str
+) -> None:
+    description = json.loads(SO101.read_text())
+    description["joints"][2].update(change)
+    path = tmp_path / "arm.json"
+    path.write_text(json.dumps(description))
+    with pytest.raises(ArmError) as refused:
+        ControlLoop(Arm(path), LoopConfig(period_ns=round(1e9 / rate_hz)))
+    assert ("elbow_flex" if change else "wrist_roll") in str(refused.value)
+    assert names in str(refused.value)
 
 
 @pytest.mark.parametrize("feedback", [np.zeros(5), np.zeros((6, 1)), np.zeros((2, 6))])

@@ -22,15 +22,7 @@ Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
         const JointSpec& joint = spec_.joints[i];
         const double span = joint.normalised ? joint.upper - joint.lower : 1.0;
         limits_[i] = {from_radians(i, joint.lower), from_radians(i, joint.upper), joint.max_velocity / span,
-                      joint.max_acceleration / span};
-        if (!limiter_limits_valid(&limits_[i])) {
-            throw Error(Error::Kind::arm, "the limits of joint " + joint.name + " contradict each other",
-                        "finite numbers, lower below upper, max_velocity and max_acceleration above 0",
-                        "lower " + std::to_string(joint.lower) + ", upper " + std::to_string(joint.upper) +
-                            ", max_velocity " + std::to_string(joint.max_velocity) + ", max_acceleration " +
-                            std::to_string(joint.max_acceleration),
-                        "correct the joint's entry in the arm description");
-        }
+                      joint.max_acceleration / span, joint.max_jerk / span};
     }
 }
 

@@ -7,9 +7,7 @@
 #include <string>
 #include <vector>
 
-extern "C" {
-#include "limiter.h"
-}
+#include "units.h"
 
 namespace edgearm {
 
@@ -30,6 +28,7 @@ struct JointSpec {
     double upper = 0;
     double max_velocity = 0;
     double max_acceleration = 0;
+    double max_jerk = 0;
     bool normalised = false;
 };
 
@@ -50,11 +49,13 @@ struct ArmSpec {
 
 class Arm {
 public:
-    // Throws Error(arm) when the description has not exactly kJoints joints or a joint's limits contradict each other.
+    // Throws Error(arm) when the description has not exactly kJoints joints. Whether limits can be kept is known once
+    // there is a loop with a period (limiter.hpp).
     explicit Arm(ArmSpec spec);
 
     const ArmSpec& spec() const { return spec_; }
-    const std::array<limiter_limits, kJoints>& limits() const { return limits_; }
+    // In joint units.
+    const std::array<safety_physical, kJoints>& limits() const { return limits_; }
 
     double to_radians(std::size_t joint, double value) const;
     double from_radians(std::size_t joint, double radians) const;
@@ -64,7 +65,7 @@ public:
 
 private:
     ArmSpec spec_;
-    std::array<limiter_limits, kJoints> limits_{};
+    std::array<safety_physical, kJoints> limits_{};
 };
 
 }  // namespace edgearm

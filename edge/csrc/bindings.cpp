@@ -36,7 +36,7 @@ py::dict from_published(const Published& published, const Arm& arm) {
     result["measured"] = from_joints(published.measured);
     result["commanded"] = from_joints(published.commanded);
     result["velocity"] = from_joints(published.velocity);
-    result["at_rest"] = published.at_rest();
+    result["at_rest"] = published.at_rest;
     result["feedback_age_ns"] =
         published.feedback_ns < 0 ? py::object(py::none()) : py::int_(published.now_ns - published.feedback_ns);
     result["chunk_id"] = published.chunk_id;

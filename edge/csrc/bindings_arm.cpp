@@ -21,7 +21,8 @@ ArmSpec to_spec(const py::object& description) {
                                fixed<double, 3>(joint.attr("offset")), fixed<double, 4>(joint.attr("quat")),
                                fixed<double, 3>(joint.attr("axis")), joint.attr("lower").cast<double>(),
                                joint.attr("upper").cast<double>(), joint.attr("max_velocity").cast<double>(),
-                               joint.attr("max_acceleration").cast<double>(), joint.attr("normalised").cast<bool>()});
+                               joint.attr("max_acceleration").cast<double>(), joint.attr("max_jerk").cast<double>(),
+                               joint.attr("normalised").cast<bool>()});
     }
     for (const py::handle frame : description.attr("frames")) {
         spec.frames.push_back({frame.attr("name").cast<std::string>(), frame.attr("parent").cast<std::string>(),
@@ -108,11 +109,13 @@ void bind_arm(py::module_& module) {
                                    }
                                    return ids;
                                })
-        .def_property_readonly("lower", [](const Arm& arm) { return limit(arm, &limiter_limits::lower); })
-        .def_property_readonly("upper", [](const Arm& arm) { return limit(arm, &limiter_limits::upper); })
-        .def_property_readonly("max_velocity", [](const Arm& arm) { return limit(arm, &limiter_limits::max_velocity); })
+        .def_property_readonly("lower", [](const Arm& arm) { return limit(arm, &safety_physical::lower); })
+        .def_property_readonly("upper", [](const Arm& arm) { return limit(arm, &safety_physical::upper); })
+        .def_property_readonly("max_velocity",
+                               [](const Arm& arm) { return limit(arm, &safety_physical::max_velocity); })
         .def_property_readonly("max_acceleration",
-                               [](const Arm& arm) { return limit(arm, &limiter_limits::max_acceleration); })
+                               [](const Arm& arm) { return limit(arm, &safety_physical::max_acceleration); })
+        .def_property_readonly("max_jerk", [](const Arm& arm) { return limit(arm, &safety_physical::max_jerk); })
         .def("forward", forward_tuple, py::arg("joints"), py::arg("frame") = "pinch")
         .def("pinch_pose", pinch_tuple, py::arg("joints"))
         .def("to_ticks", to_ticks, py::arg("joints"))

@@ -12,17 +12,14 @@ namespace {
 
 constexpr std::int64_t kBeforeAll = std::numeric_limits<std::int64_t>::min();
 
-// A stalled step may not make up for lost time in one leap.
+// In ticks: a stalled step may not make up for lost time in one leap.
 constexpr std::int64_t kLongestStep = 10;
 
 bool finite(const Joints& joints) noexcept {
     return std::all_of(joints.begin(), joints.end(), [](double value) { return std::isfinite(value); });
 }
 
-}  // namespace
-
-ControlLoop::ControlLoop(Arm arm, LoopConfig config)
-    : arm_(std::move(arm)), config_(config), newest_start_ns_(kBeforeAll) {
+LoopConfig checked(const LoopConfig& config) {
     if (config.period_ns <= 0 || config.blend_ns < 0 || config.lookahead_ns < 0 ||
         config.feedback_timeout_ns < config.period_ns || config.watchdog_ns < config.feedback_timeout_ns ||
         config.stall_ns < config.period_ns) {
@@ -35,6 +32,13 @@ ControlLoop::ControlLoop(Arm arm, LoopConfig config)
             throw std::invalid_argument("loop configuration: every max_jump must be positive");
         }
     }
+    return config;
+}
+
+}  // namespace
+
+ControlLoop::ControlLoop(Arm arm, LoopConfig config)
+    : arm_(std::move(arm)), config_(checked(config)), limiter_(arm_, config.period_ns), newest_start_ns_(kBeforeAll) {
     out_.measured.fill(std::numeric_limits<double>::quiet_NaN());
     out_.commanded = out_.measured;
     published_.write(out_);
@@ -42,8 +46,6 @@ ControlLoop::ControlLoop(Arm arm, LoopConfig config)
 
 Command ControlLoop::step(std::int64_t now, const Joints* feedback) noexcept {
     const std::int64_t elapsed = out_.counters.steps == 0 ? config_.period_ns : now - out_.now_ns;
-    const std::int64_t longest = kLongestStep * config_.period_ns;
-    const double dt = static_cast<double>(std::clamp<std::int64_t>(elapsed, 0, longest)) * 1e-9;
     out_.now_ns = now;
     out_.flags = 0;
     out_.counters.steps += 1;
@@ -53,10 +55,7 @@ Command ControlLoop::step(std::int64_t now, const Joints* feedback) noexcept {
     take_requests(now);
     take_chunk(now);
     watch(now);
-    if (armed()) {
-        limit(now, dt);
-        check_finite();
-    }
+    move(now);
 
     record(now);
     published_.write(out_);
@@ -102,7 +101,7 @@ void ControlLoop::take_requests(std::int64_t now) noexcept {
         trajectory_.drop();
         enter_hold(HoldCause::requested);
     }
-    if (clear_pending_ && (!armed() || out_.at_rest())) {
+    if (clear_pending_ && (!armed() || out_.at_rest)) {
         clear_pending_ = false;
         enter_idle();
     }
@@ -113,11 +112,13 @@ void ControlLoop::take_requests(std::int64_t now) noexcept {
     const bool fresh = out_.feedback_ns >= 0 && now - out_.feedback_ns <= config_.feedback_timeout_ns;
     if (start_pending_ && !armed() && fresh) {
         start_pending_ = false;
-        out_.commanded = out_.measured;
-        out_.velocity = Joints{};
         out_.state = State::ready;
         stalled_ = false;  // what came before the start moved nothing
         fault_log_.resume();
+        moved_ns_ = now;
+        if (!limiter_.rest_at(out_.measured)) {
+            enter_fault(FaultCause::not_finite);
+        }
     }
     if ((requests & kHold) != 0 && (out_.state == State::running || out_.state == State::hold)) {
         trajectory_.drop();
@@ -144,7 +145,7 @@ void ControlLoop::take_chunk(std::int64_t now) noexcept {
         out_.counters.chunks_refused += 1;
         return;
     }
-    trajectory_.join(*chunk, commanded(), now, config_.blend_ns);
+    trajectory_.join(*chunk, limiter_.motion(), moved_ns_, config_.blend_ns);
     out_.chunk_id = chunk->id;
     out_.chunk_start_ns = chunk->start_ns;
     out_.flags |= kChunkTaken;
@@ -176,7 +177,7 @@ void ControlLoop::watch(std::int64_t now) noexcept {
         out_.counters.holds_out_of_targets += 1;
         enter_hold(HoldCause::out_of_targets);
     } else if (waiting() && !late && !stalled_) {
-        if (trajectory_.rejoin(commanded(), now, config_.blend_ns)) {
+        if (trajectory_.rejoin(limiter_.motion(), moved_ns_, config_.blend_ns)) {
             out_.state = State::running;
             out_.hold_cause = HoldCause::none;
         } else {
@@ -185,29 +186,35 @@ void ControlLoop::watch(std::int64_t now) noexcept {
     }
 }
 
-void ControlLoop::limit(std::int64_t now, double dt) noexcept {
-    if (dt <= 0) {
-        return;  // no time passed: the last command stands
+void ControlLoop::move(std::int64_t now) noexcept {
+    if (!armed()) {
+        return;
     }
-    const bool following = out_.state == State::running;
-    const Motion wanted = following ? trajectory_.at(now) : Motion{};
-    for (std::size_t i = 0; i < kJoints; ++i) {
-        limiter_state joint{out_.commanded[i], out_.velocity[i]};
-        const limiter_target target{wanted.position[i], wanted.velocity[i]};
-        const unsigned flags = following ? limiter_step(&arm_.limits()[i], &joint, &target, dt)
-                                         : limiter_brake(&arm_.limits()[i], &joint, dt);
-        if ((flags & LIMITER_REJECTED) != 0) {
-            enter_fault(FaultCause::not_finite);
-            return;
+    const std::int64_t longest = kLongestStep * config_.period_ns;
+    if (now - moved_ns_ > longest) {
+        moved_ns_ = now - longest;
+        if (out_.state == State::running) {
+            trajectory_.rejoin(limiter_.motion(), moved_ns_, config_.blend_ns);
         }
-        out_.flags |= flags;
-        out_.commanded[i] = joint.position;
-        out_.velocity[i] = joint.velocity;
     }
+    while (now - moved_ns_ >= config_.period_ns) {
+        tick();
+    }
+    const Motion motion = limiter_.motion();
+    out_.commanded = motion.position;
+    out_.velocity = motion.velocity;
+    out_.at_rest = limiter_.at_rest();
 }
 
-void ControlLoop::check_finite() noexcept {
-    if (!finite(out_.commanded)) {
+void ControlLoop::tick() noexcept {
+    const std::int64_t from = moved_ns_;
+    moved_ns_ += config_.period_ns;
+    // Integers from here on, so the command is finite; a target that is not is rejected, and the arm brakes.
+    const unsigned flags = out_.state == State::running
+                               ? limiter_.follow(trajectory_.at(from), trajectory_.at(moved_ns_))
+                               : limiter_.brake();
+    out_.flags |= flags & (kLimitedPosition | kLimitedVelocity | kLimitedAcceleration | kLimitedJerk);
+    if ((flags & Limiter::kRejected) != 0) {
         enter_fault(FaultCause::not_finite);
     }
 }
@@ -235,6 +242,7 @@ void ControlLoop::enter_idle() noexcept {
     out_.hold_cause = HoldCause::none;
     out_.fault_cause = FaultCause::none;
     out_.velocity = Joints{};
+    out_.at_rest = true;
     out_.commanded = out_.measured;
     out_.chunk_id = 0;
 }
@@ -245,7 +253,7 @@ void ControlLoop::record(std::int64_t now) noexcept {
                        static_cast<std::uint8_t>(out_.hold_cause), static_cast<std::uint8_t>(out_.fault_cause), 0});
     if (out_.state == State::fault) {
         steps_in_fault_ += 1;
-        if (out_.at_rest() || steps_in_fault_ >= FaultLog::kAfterwards) {
+        if (out_.at_rest || steps_in_fault_ >= FaultLog::kAfterwards) {
             fault_log_.freeze();
         }
     }

@@ -8,6 +8,9 @@
 //    └──────────── fault (latched)  ◄──── any armed state: no feedback for the watchdog time, link lost, not finite
 //
 // In ready, hold and fault the command comes to rest within the limits and stays there.
+//
+// The command moves in ticks of one period: a step takes as many as have passed since the last one, none of them or
+// several, each to where the trajectory is at its end.
 #pragma once
 
 #include <atomic>
@@ -19,6 +22,7 @@
 #include "admission.hpp"
 #include "arm.hpp"
 #include "fault_log.hpp"
+#include "limiter.hpp"
 #include "mailbox.hpp"
 #include "seq_latch.hpp"
 #include "trajectory.hpp"
@@ -38,9 +42,10 @@ enum Flag : std::uint32_t {
     kLimitedPosition = 1,
     kLimitedVelocity = 2,
     kLimitedAcceleration = 4,
-    kChunkTaken = 8,
-    kChunkRefused = 16,
-    kFeedbackLate = 32,
+    kLimitedJerk = 8,
+    kChunkTaken = 16,
+    kChunkRefused = 32,
+    kFeedbackLate = 64,
 };
 
 struct LoopConfig {
@@ -83,10 +88,9 @@ struct Published {
     HoldCause hold_cause = HoldCause::none;
     FaultCause fault_cause = FaultCause::none;
     std::uint32_t flags = 0;
-    Verdict refused{};  // the last refusal inside a step
+    bool at_rest = true;  // nothing moves, nor will without a chunk
+    Verdict refused{};    // the last refusal inside a step
     Counters counters{};
-
-    bool at_rest() const { return velocity == Joints{}; }
 };
 
 struct Offer {
@@ -97,6 +101,7 @@ struct Offer {
 
 class ControlLoop {
 public:
+    // Throws std::invalid_argument for a configuration that makes no sense, Error(arm) for limits that cannot be kept.
     ControlLoop(Arm arm, LoopConfig config);
 
     // --- the stepping side: one thread -------------------------------------------------------------------------
@@ -140,8 +145,8 @@ private:
     void take_requests(std::int64_t now) noexcept;
     void take_chunk(std::int64_t now) noexcept;
     void watch(std::int64_t now) noexcept;
-    void limit(std::int64_t now, double dt) noexcept;
-    void check_finite() noexcept;
+    void move(std::int64_t now) noexcept;
+    void tick() noexcept;
     void enter_hold(HoldCause cause) noexcept;
     void enter_fault(FaultCause cause) noexcept;
     void enter_idle() noexcept;
@@ -152,7 +157,6 @@ private:
                (out_.hold_cause == HoldCause::feedback || out_.hold_cause == HoldCause::stalled);
     }
     bool armed() const noexcept { return out_.state != State::idle; }
-    Motion commanded() const noexcept { return {out_.commanded, out_.velocity}; }
 
     const Arm arm_;
     const LoopConfig config_;
@@ -160,6 +164,8 @@ private:
     // Owned by the stepping side.
     Published out_{};
     Trajectory trajectory_{arm_.limits()};
+    Limiter limiter_;
+    std::int64_t moved_ns_ = 0;  // the end of the last tick
     std::uint64_t epoch_ = 0;
     bool start_pending_ = false;
     bool clear_pending_ = false;

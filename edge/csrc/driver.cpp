@@ -114,7 +114,7 @@ void Driver::halt(bool keep_torque) {
     }
     loop_.hold();
     // From its highest speed a joint rests within max_velocity / max_acceleration, well under a second.
-    wait_for([](const Published& loop) { return loop.state != State::running && loop.at_rest(); }, 3 * kSecond);
+    wait_for([](const Published& loop) { return loop.state != State::running && loop.at_rest; }, 3 * kSecond);
     if (!keep_torque) {
         try {
             order(Order::release);

@@ -5,9 +5,17 @@
 //            now            first knot that is followed                    ● knots followed
 //
 // Each joint joins by itself, at the first knot that is at least `blend` ahead and that it can reach within its
-// velocity and acceleration limits: a gripper that has to close far does not keep the arm from its path. Between knots:
-// cubic Hermite with the tangents of Fritsch and Butland (SIAM J. Sci. Stat. Comput. 5, 1984), which pass through every
-// knot with continuous velocity and never overshoot between two of them.
+// velocity and acceleration limits: a gripper that has to close far does not keep the arm from its path.
+//
+// Every segment is a quintic, so that position, velocity and acceleration are continuous, at the join as at every knot.
+// Between two knots it never leaves the span of the two: a gripper told to stay does not twitch because it will move.
+//
+// What becomes of a chunk that does not come alone and in time (admission.hpp refuses, before anything moves):
+//   late           its past knots are left out; joined at the first that can be reached
+//   later still    refused as expired, when its last knot is past
+//   overlapping    the newer one is joined from the running motion; nothing of the older one is followed any more
+//   out of order   refused as stale, when one that starts later, or as late, was taken before
+//   none           the last one is followed to its end, then the arm comes to rest: hold
 #pragma once
 
 #include <array>
@@ -15,6 +23,7 @@
 #include <cstdint>
 
 #include "arm.hpp"
+#include "limiter.hpp"
 
 namespace edgearm {
 
@@ -35,14 +44,9 @@ struct Chunk {
     std::size_t first_ahead(std::int64_t now) const;
 };
 
-struct Motion {
-    Joints position{};
-    Joints velocity{};
-};
-
 class Trajectory {
 public:
-    using Limits = std::array<limiter_limits, kJoints>;
+    using Limits = std::array<safety_physical, kJoints>;
 
     explicit Trajectory(const Limits& limits) : limits_(limits) {}
 
@@ -55,11 +59,10 @@ public:
     bool active() const { return active_; }
     bool finished(std::int64_t now) const { return now > chunk_.end_ns(); }
     const Chunk& chunk() const { return chunk_; }
-    // Position and velocity at `now`; after the last knot, that knot at rest.
-    Motion at(std::int64_t now) const;
+    // Position at `now`, not before the join; after the last knot, that knot.
+    Joints at(std::int64_t now) const;
 
 private:
-    double tangent(std::size_t knot, std::size_t joint) const;
     bool reachable(std::size_t knot, std::size_t joint) const;
 
     const Limits limits_;

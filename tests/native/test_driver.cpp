@@ -124,7 +124,7 @@ TEST_CASE("driver: a port that goes and comes back, with readers at every border
     offer_move(loop, 0.02);
     eventually([&] { return servos->goals().size() > 10 && servos->goals().back()[0] > 2048 + 20; });
     servos.reset();
-    eventually([&] { return loop.published().state == State::fault && loop.published().at_rest(); });
+    eventually([&] { return loop.published().state == State::fault && loop.published().at_rest; });
     CHECK(loop.published().fault_cause == FaultCause::link);
     CHECK(driver.stats().link.find("is gone") != std::string::npos);
 

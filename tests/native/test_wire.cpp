@@ -89,6 +89,11 @@ void check_limits(const std::vector<Ticks>& goals, std::int64_t cycle_ns = 4 * k
     CHECK(sharpest <= bend);
 }
 
+// The way of a joint of the toy arm (20 rad/s², 2000 rad/s³) from `speed` to rest.
+double stopping_ticks(double speed) {
+    return speed * (speed / 20 + 20.0 / 2000) / 2 * kTicksPerRadian;
+}
+
 }  // namespace
 
 TEST_CASE("wire: a policy that is late: the rest of its chunk is followed, then the arm comes to rest within limits") {
@@ -100,9 +105,8 @@ TEST_CASE("wire: a policy that is late: the rest of its chunk is followed, then 
     CHECK(at_rest(goals, 50));
     CHECK(bench.loop.published().hold_cause == HoldCause::out_of_targets);
     const int last_target = 2048 + static_cast<int>(16 * 0.06 * kTicksPerRadian);
-    const double stopping = 1.2 * 1.2 / (2 * 20) * kTicksPerRadian;
     CHECK(goals.back()[0] >= last_target - 1);
-    CHECK(goals.back()[0] <= last_target + stopping + 2);
+    CHECK(goals.back()[0] <= last_target + stopping_ticks(1.2) + 2);
     CHECK(bench.servos.torque() == Ticks{1, 1, 1, 1, 1, 1});
 }
 
@@ -158,7 +162,7 @@ TEST_CASE("wire: a silent servo: hold after three cycles, latched fault after th
     bench.cycles(1, kBrief);
     CHECK(bench.loop.published().hold_cause == HoldCause::feedback);
     bench.cycles(30, kBrief);
-    CHECK(bench.loop.published().at_rest());
+    CHECK(bench.loop.published().at_rest);
     CHECK(at_rest(bench.servos.goals(), 5));
     bench.cycles(18, kBrief);
     CHECK(bench.loop.published().fault_cause == FaultCause::watchdog);
@@ -185,7 +189,7 @@ TEST_CASE("wire: a servo silent for five cycles: hold, then the same chunk is jo
     const auto goals = bench.servos.goals();
     check_limits(goals);
     CHECK(at_rest(goals, 20));
-    CHECK(std::abs(goals.back()[0] - (2048 + 32 * 0.04 * kTicksPerRadian)) < 0.8 * 0.8 / 40 * kTicksPerRadian + 2);
+    CHECK(std::abs(goals.back()[0] - (2048 + 32 * 0.04 * kTicksPerRadian)) < stopping_ticks(0.8) + 2);
 }
 
 TEST_CASE("wire: a host that stands still: the arm comes to rest, and joins the chunk once steps come in time again") {
@@ -224,5 +228,5 @@ TEST_CASE("wire: a host that stands still: the arm comes to rest, and joins the 
     bench.cycles(450);
     const auto goals = bench.servos.goals();
     CHECK(at_rest(goals, 20));
-    CHECK(std::abs(goals.back()[0] - (2048 + 32 * 0.04 * kTicksPerRadian)) < 0.8 * 0.8 / 40 * kTicksPerRadian + 2);
+    CHECK(std::abs(goals.back()[0] - (2048 + 32 * 0.04 * kTicksPerRadian)) < stopping_ticks(0.8) + 2);
 }

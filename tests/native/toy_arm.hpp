@@ -20,6 +20,7 @@ inline Arm toy_arm() {
                                2,
                                3,
                                20,
+                               2000,
                                i + 1 == kJoints});
     }
     spec.frames.push_back({"pinch", "joint4", {0.1, 0, 0}, {1, 0, 0, 0}});

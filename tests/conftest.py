@@ -1,0 +1,3 @@
+"""Chooses how MuJoCo draws, whichever test loads it first."""
+
+import learning.sim  # noqa: F401
