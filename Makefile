@@ -12,7 +12,7 @@ LLAMA := llama-cpp-python==0.3.36
 # A compiler, the C++ tests' framework, and the off-screen renderer of the simulated cameras.
 DEBIAN := build-essential doctest-dev libegl1 libgl1-mesa-dri
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
-NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/codec/* firmware_bridge/safety/*)
+NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/safety/*)
 
 TASK ?=
 SEED ?=
@@ -20,7 +20,7 @@ SEED ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety mutation-safety clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety coverage-codec mutation-safety clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ sanitize: $(STAMPS)/built ## Run the C++ tests under ASan, UBSan and TSan
 
 coverage-safety: ## Line and branch coverage of the safety folder: fails below 100 %
 	tests/safety/coverage.sh
+
+coverage-codec: ## The same of the codecs
+	tests/codec/coverage.sh
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py
