@@ -16,11 +16,12 @@ NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bri
 
 TASK ?=
 SEED ?=
+FUZZ_SECONDS ?= 60
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety coverage-codec mutation-safety clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety coverage-codec mutation-safety fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +66,9 @@ coverage-codec: ## The same of the codecs
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py
+
+fuzz: ## Fuzz every codec for FUZZ_SECONDS each; needs clang
+	tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 format: $(STAMPS)/built ## Format Python, C and C++
 	$(BIN)/ruff check --fix-only .

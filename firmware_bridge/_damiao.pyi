@@ -36,7 +36,7 @@ class Feedback(NamedTuple):
     coil_celsius: int
 
 def limits_agree(ours: Limits, motors: Limits) -> bool:
-    """Both finite and positive, and equal within a thousandth."""
+    """Both from 0.001 to 10000, and equal within a thousandth."""
 
 def pack_command(limits: Limits, command: Command) -> bytes:
     """ValueError for a number that is not finite or out of range: nothing is clamped."""

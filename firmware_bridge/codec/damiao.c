@@ -1,6 +1,5 @@
 #include "damiao.h"
 
-#include <float.h>
 #include <string.h>
 
 enum { READ = 0x33, WRITE = 0x55, BITS_16 = 65535, BITS_12 = 4095 };
@@ -8,14 +7,15 @@ enum { READ = 0x33, WRITE = 0x55, BITS_16 = 65535, BITS_12 = 4095 };
 static const float most_kp = 500.0f;
 static const float most_kd = 5.0f;
 
-static bool positive(float limit)
+/* No motor is outside, and inside single precision resolves every step. */
+static bool sensible(float limit)
 {
-    return limit > 0.0f && limit <= FLT_MAX / 4; /* twice a limit must still be a number */
+    return limit >= 0.001f && limit <= 10000.0f;
 }
 
 bool damiao_limits_valid(const damiao_limits *limits)
 {
-    return positive(limits->position) && positive(limits->velocity) && positive(limits->torque);
+    return sensible(limits->position) && sensible(limits->velocity) && sensible(limits->torque);
 }
 
 static bool close_to(float a, float b)

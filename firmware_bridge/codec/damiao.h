@@ -67,7 +67,7 @@ enum damiao_register {
     DAMIAO_MAX_TORQUE = 23    /* float, N m */
 };
 
-/* Finite and positive. */
+/* Each a number from 0.001 to 10000. */
 bool damiao_limits_valid(const damiao_limits *limits);
 
 /* Whether the motor means the same numbers: both valid, and equal within a thousandth. */

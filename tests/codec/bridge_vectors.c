@@ -47,7 +47,8 @@ const bridge_vector bridge_vectors[BRIDGE_VECTORS] = {
                  {0}}}}},
 };
 
-bridge_message long_command(void) {
+bridge_message long_command(void)
+{
     bridge_message message;
     memset(&message, 0, sizeof message);
     message.kind = BRIDGE_COMMAND;
@@ -60,17 +61,20 @@ bridge_message long_command(void) {
     return message;
 }
 
-static bool same_hello(const bridge_hello* a, const bridge_hello* b) {
+static bool same_hello(const bridge_hello *a, const bridge_hello *b)
+{
     return a->joints == b->joints && a->tick_us == b->tick_us && a->protocol == b->protocol &&
            a->session == b->session && a->config == b->config && a->refusal == b->refusal;
 }
 
-static bool same_order(const bridge_order* a, const bridge_order* b) {
+static bool same_order(const bridge_order *a, const bridge_order *b)
+{
     return a->expiry_ms == b->expiry_ms && a->session == b->session && a->sequence == b->sequence &&
            a->basis_us == b->basis_us;
 }
 
-static bool same_command(const bridge_command* a, const bridge_command* b) {
+static bool same_command(const bridge_command *a, const bridge_command *b)
+{
     bool same = same_order(&a->order, &b->order) && a->joints == b->joints;
     for (int i = 0; same && i < a->joints; ++i) {
         same = a->targets[i].position == b->targets[i].position && a->targets[i].velocity == b->targets[i].velocity;
@@ -78,7 +82,8 @@ static bool same_command(const bridge_command* a, const bridge_command* b) {
     return same;
 }
 
-static bool same_state(const bridge_state* a, const bridge_state* b) {
+static bool same_state(const bridge_state *a, const bridge_state *b)
+{
     bool same = a->joints == b->joints && a->arm == b->arm && a->refusal == b->refusal && a->session == b->session &&
                 a->sequence == b->sequence && a->time_us == b->time_us && a->faults == b->faults &&
                 a->latch == b->latch && a->limited == b->limited && a->stale == b->stale && a->age_ms == b->age_ms;
@@ -88,7 +93,8 @@ static bool same_state(const bridge_state* a, const bridge_state* b) {
     return same;
 }
 
-bool same_message(const bridge_message* a, const bridge_message* b) {
+bool same_message(const bridge_message *a, const bridge_message *b)
+{
     if (a->kind != b->kind) {
         return false;
     }

@@ -5,7 +5,7 @@
 #include "bridge.h"
 
 typedef struct {
-    const char* hex;
+    const char *hex;
     bridge_message message;
 } bridge_vector;
 
@@ -18,6 +18,6 @@ enum { HELLO, REPLY, REFUSAL, CLEAR, COMMAND, STOP, STATE, STOPPED };
 /* As large as messages get, no two bytes of its targets alike. */
 bridge_message long_command(void);
 
-bool same_message(const bridge_message* a, const bridge_message* b);
+bool same_message(const bridge_message *a, const bridge_message *b);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define REQUIRE(condition) require(condition, #condition, __FILE__, __LINE__)
-void require(bool holds, const char* what, const char* file, int line);
+void require(bool holds, const char *what, const char *file, int line);
 
 /* Bytes written as hexadecimal pairs with spaces between them. */
 typedef struct {
@@ -15,8 +15,8 @@ typedef struct {
     size_t count;
 } byte_string;
 
-byte_string bytes_of(const char* hex);
-bool same(const uint8_t* bytes, size_t count, const char* hex);
+byte_string bytes_of(const char *hex);
+bool same(const uint8_t *bytes, size_t count, const char *hex);
 
 /* The same numbers in every run. */
 uint32_t any(void);

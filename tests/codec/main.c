@@ -3,7 +3,8 @@
 
 #include "check.h"
 
-int main(void) {
+int main(void)
+{
     test_crc32();
     test_cobs();
     test_feetech();

@@ -4,7 +4,8 @@
 #include "check.h"
 #include "crc32.h"
 
-static void vectors(void) {
+static void vectors(void)
+{
     for (int i = 0; i < BRIDGE_VECTORS; ++i) {
         const byte_string golden = bytes_of(bridge_vectors[i].hex);
         uint8_t out[BRIDGE_MAX_LENGTH];
@@ -16,7 +17,8 @@ static void vectors(void) {
 }
 
 /* One wrong bit anywhere, every burst of up to 32, and every length but the right one. */
-static void damage_shows(void) {
+static void damage_shows(void)
+{
     bridge_message message;
     for (int i = 0; i < BRIDGE_VECTORS; ++i) {
         byte_string bytes = bytes_of(bridge_vectors[i].hex);
@@ -40,12 +42,14 @@ static void damage_shows(void) {
     }
 }
 
-static bool encodes(bridge_message message) {
+static bool encodes(bridge_message message)
+{
     uint8_t out[BRIDGE_MAX_LENGTH];
     return bridge_encode(&message, out) > 0;
 }
 
-static void nothing_else_is_sent(void) {
+static void nothing_else_is_sent(void)
+{
     bridge_message message = bridge_vectors[HELLO].message;
     message.as.hello.session = 0;
     REQUIRE(!encodes(message));
@@ -72,7 +76,8 @@ static void nothing_else_is_sent(void) {
     REQUIRE(!encodes(message));
 }
 
-static void no_number_beyond_the_limiter_is_sent(void) {
+static void no_number_beyond_the_limiter_is_sent(void)
+{
     const int64_t farthest = INT64_C(1) << BRIDGE_MAX_POSITION_LOG2;
     const int32_t fastest = INT32_C(1) << BRIDGE_MAX_VELOCITY_LOG2;
     const struct {
@@ -105,7 +110,8 @@ static void no_number_beyond_the_limiter_is_sent(void) {
     }
 }
 
-static void no_undefined_state_is_sent(void) {
+static void no_undefined_state_is_sent(void)
+{
     const bridge_message good = bridge_vectors[STATE].message;
     bridge_message message = good;
     message.as.state.arm = 0;
@@ -127,8 +133,9 @@ static void no_undefined_state_is_sent(void) {
 }
 
 /* Whole and with a right CRC, and still refused: the sender is none of ours. */
-static void nothing_else_is_received(void) {
-    const char* bodies[] = {
+static void nothing_else_is_received(void)
+{
+    const char *bodies[] = {
         "02 01 00 00 D4 C3 B2 A1 02 00 00 00 E0 51 0F 00 00 00 00 00 01 00 37 89 41 00", /* lives for no time */
         "02 01 65 00 D4 C3 B2 A1 02 00 00 00 E0 51 0F 00 00 00 00 00 01 00 37 89 41 00", /* or too long */
         "02 01 14 00 D4 C3 B2 A1 02 00 00 00 E0 51 0F 00 01 00 00 00 00 01 37 89 41 00", /* too far */
@@ -150,7 +157,8 @@ static void nothing_else_is_received(void) {
     }
 }
 
-static void lengths(void) {
+static void lengths(void)
+{
     uint8_t out[BRIDGE_MAX_LENGTH];
     const bridge_message message = long_command();
     REQUIRE(bridge_encode(&message, out) == BRIDGE_MAX_LENGTH);
@@ -159,7 +167,8 @@ static void lengths(void) {
     REQUIRE(bridge_length(BRIDGE_HELLO, 255) == BRIDGE_HELLO_LENGTH);
 }
 
-void test_bridge(void) {
+void test_bridge(void)
+{
     vectors();
     damage_shows();
     nothing_else_is_sent();

@@ -14,12 +14,13 @@ typedef struct {
     size_t count;
 } can_frames;
 
-static can_frames cut(const bridge_message* message, size_t frame_size, uint8_t transfer) {
+static can_frames cut(const bridge_message *message, size_t frame_size, uint8_t transfer)
+{
     uint8_t bytes[BRIDGE_MAX_LENGTH];
     const size_t length = bridge_encode(message, bytes);
     can_frames frames;
     for (frames.count = 0;; ++frames.count) {
-        can_frame* frame = &frames.at[frames.count];
+        can_frame *frame = &frames.at[frames.count];
         frame->size = bridge_can_fragment(bytes, length, frame_size, transfer, frames.count, frame->at);
         if (frame->size == 0) {
             return frames;
@@ -27,7 +28,8 @@ static can_frames cut(const bridge_message* message, size_t frame_size, uint8_t 
     }
 }
 
-static bool push(bridge_assembly* assembly, const can_frame* frame, const bridge_message* expected) {
+static bool push(bridge_assembly *assembly, const can_frame *frame, const bridge_message *expected)
+{
     bridge_message message;
     const bool complete = bridge_assembly_push(assembly, frame->at, frame->size, &message);
     REQUIRE(!complete || same_message(&message, expected));
@@ -35,17 +37,19 @@ static bool push(bridge_assembly* assembly, const can_frame* frame, const bridge
 }
 
 /* Every frame but the last completes nothing, and the last completes the message. */
-static void arrives(bridge_assembly* assembly, const bridge_message* message, uint8_t transfer) {
+static void arrives(bridge_assembly *assembly, const bridge_message *message, uint8_t transfer)
+{
     const can_frames frames = cut(message, assembly->frame_size, transfer);
     for (size_t i = 0; i < frames.count; ++i) {
         REQUIRE(push(assembly, &frames.at[i], message) == (i + 1 == frames.count));
     }
 }
 
-static void vectors(void) {
+static void vectors(void)
+{
     const can_frames stop = cut(&bridge_vectors[STOP].message, BRIDGE_CAN_CLASSIC, 5);
     REQUIRE(stop.count == 1 && same(stop.at[0].at, stop.at[0].size, "50 03 00 3C 41 F4 6A"));
-    const char* classic[] = {"20 02 02 14 00 D4 C3 B2", "21 A1 02 00 00 00 E0 51", "22 0F 00 00 00 00 00 01",
+    const char *classic[] = {"20 02 02 14 00 D4 C3 B2", "21 A1 02 00 00 00 E0 51", "22 0F 00 00 00 00 00 01",
                              "23 00 37 89 41 00 00 00", "24 00 80 FF FF FF FF FF", "25 FF E8 1C 94 58"};
     can_frames command = cut(&bridge_vectors[COMMAND].message, BRIDGE_CAN_CLASSIC, 0x12);
     REQUIRE(command.count == 6);
@@ -60,7 +64,8 @@ static void vectors(void) {
              "FF FF FF E8 1C 94 58 00 00 00 00 00 00 00"));
 }
 
-static void lengths(void) {
+static void lengths(void)
+{
     bridge_message message = long_command();
     REQUIRE(cut(&message, BRIDGE_CAN_CLASSIC, 0).count == 15 && cut(&message, BRIDGE_CAN_FD, 0).count == 2);
     for (uint8_t joints = 1; joints <= BRIDGE_MAX_JOINTS; ++joints) {
@@ -84,7 +89,8 @@ static void lengths(void) {
 }
 
 /* One fragment left out, repeated, or changed for its neighbour: the message never counts, the next one does. */
-static void only_whole_and_in_order(size_t frame_size) {
+static void only_whole_and_in_order(size_t frame_size)
+{
     const bridge_message sent = long_command();
     const can_frames frames = cut(&sent, frame_size, 3);
     for (size_t at = 0; at < frames.count; ++at) {
@@ -119,7 +125,8 @@ static void only_whole_and_in_order(size_t frame_size) {
 
 /* A stop between the fragments of a command does not disturb it: each identifier has its own assembly. And the
  * fragments of two messages never make a third. */
-static void transfers_do_not_mix(void) {
+static void transfers_do_not_mix(void)
+{
     bridge_message one = long_command();
     bridge_message two = long_command();
     two.as.command.order.sequence += 1;
@@ -133,7 +140,7 @@ static void transfers_do_not_mix(void) {
             bridge_assembly_init(&assembly, BRIDGE_CAN_CLASSIC);
             bool complete = false;
             for (size_t i = 0; i < first.count; ++i) {
-                const can_frame* frame = i < at ? &first.at[i] : &second.at[i];
+                const can_frame *frame = i < at ? &first.at[i] : &second.at[i];
                 complete = bridge_assembly_push(&assembly, frame->at, frame->size, &message) || complete;
             }
             /* All but the CRC's fragments of two messages whose difference lies before the cut may be alike. */
@@ -145,7 +152,8 @@ static void transfers_do_not_mix(void) {
     }
 }
 
-static void what_is_no_fragment_is_skipped(void) {
+static void what_is_no_fragment_is_skipped(void)
+{
     const bridge_message sent = bridge_vectors[COMMAND].message;
     bridge_assembly assembly;
     bridge_assembly_init(&assembly, BRIDGE_CAN_FD);
@@ -169,11 +177,12 @@ static void what_is_no_fragment_is_skipped(void) {
 }
 
 /* Any frames at all, then an intact message. */
-static void garbage_costs_nothing(void) {
+static void garbage_costs_nothing(void)
+{
     bridge_assembly assembly;
     bridge_assembly_init(&assembly, BRIDGE_CAN_CLASSIC);
     for (int round = 0; round < 20000; ++round) {
-        const bridge_message* sent = &bridge_vectors[round % BRIDGE_VECTORS].message;
+        const bridge_message *sent = &bridge_vectors[round % BRIDGE_VECTORS].message;
         for (uint32_t left = any_below(5); left > 0; --left) {
             can_frame garbage = {{0}, any_below(9)};
             for (size_t i = 0; i < garbage.size; ++i) {
@@ -185,7 +194,8 @@ static void garbage_costs_nothing(void) {
     }
 }
 
-void test_bridge_can(void) {
+void test_bridge_can(void)
+{
     vectors();
     lengths();
     only_whole_and_in_order(BRIDGE_CAN_CLASSIC);

@@ -13,13 +13,15 @@ typedef struct {
     uint32_t sequence;
 } bench;
 
-static bench powered_on(uint32_t now) {
+static bench powered_on(uint32_t now)
+{
     bench arm = {.now = now};
     bridge_gate_init(&arm.gate, JOINTS, TICK_US, CONFIG);
     return arm;
 }
 
-static enum bridge_action receives(bench* arm, bridge_message message) {
+static enum bridge_action receives(bench *arm, bridge_message message)
+{
     bridge_message reply;
     memset(&reply, 0, sizeof reply);
     const enum bridge_action action = bridge_gate_receive(&arm->gate, arm->now, &message, &reply);
@@ -32,18 +34,21 @@ static enum bridge_action receives(bench* arm, bridge_message message) {
     return action;
 }
 
-static bridge_message hello(uint32_t session) {
+static bridge_message hello(uint32_t session)
+{
     return (bridge_message){BRIDGE_HELLO, {.hello = {JOINTS, TICK_US, BRIDGE_PROTOCOL, session, CONFIG, 0}}};
 }
 
-static bridge_message command(bench* arm) {
+static bridge_message command(bench *arm)
+{
     arm->sequence += 1;
     return (bridge_message){
         BRIDGE_COMMAND,
         {.command = {{EXPIRY_MS, arm->session, arm->sequence, arm->now}, JOINTS, {{arm->sequence, 1}, {-5, 0}}}}};
 }
 
-static bridge_message clear(bench* arm) {
+static bridge_message clear(bench *arm)
+{
     arm->sequence += 1;
     return (bridge_message){BRIDGE_CLEAR,
                             {.clear = {{EXPIRY_MS, arm->session, arm->sequence, arm->now}, arm->gate.latch}}};
@@ -51,18 +56,21 @@ static bridge_message clear(bench* arm) {
 
 static const bridge_message stop = {BRIDGE_STOP, {.hello = {0}}};
 
-static void begins(bench* arm, uint32_t session) {
+static void begins(bench *arm, uint32_t session)
+{
     arm->session = session;
     arm->sequence = 0;
     REQUIRE(receives(arm, hello(session)) == BRIDGE_ANSWER && arm->gate.refusal == BRIDGE_ACCEPTED);
 }
 
-static void waits(bench* arm, uint32_t us, uint16_t present) {
+static void waits(bench *arm, uint32_t us, uint16_t present)
+{
     arm->now += us;
     bridge_gate_tick(&arm->gate, arm->now, present);
 }
 
-static bench running(void) {
+static bench running(void)
+{
     bench arm = powered_on(UINT32_MAX - 5000); /* the clock wraps on the way */
     begins(&arm, 1234);
     REQUIRE(receives(&arm, clear(&arm)) == BRIDGE_ARM && arm.gate.arm == BRIDGE_READY);
@@ -74,7 +82,8 @@ static bench running(void) {
     return arm;
 }
 
-static void refused(bench* arm, bridge_message message, enum bridge_refusal reason) {
+static void refused(bench *arm, bridge_message message, enum bridge_refusal reason)
+{
     const bridge_gate before = arm->gate;
     REQUIRE(receives(arm, message) == (message.kind == BRIDGE_HELLO ? BRIDGE_ANSWER : BRIDGE_NOTHING));
     REQUIRE(arm->gate.refusal == reason);
@@ -83,7 +92,8 @@ static void refused(bench* arm, bridge_message message, enum bridge_refusal reas
     REQUIRE(memcmp(arm->gate.targets, before.targets, sizeof before.targets) == 0);
 }
 
-static void another_protocol_or_arm_opens_no_session(void) {
+static void another_protocol_or_arm_opens_no_session(void)
+{
     bench arm = powered_on(0);
     bridge_message other = hello(5);
     other.as.hello.protocol ^= 1;
@@ -104,7 +114,8 @@ static void another_protocol_or_arm_opens_no_session(void) {
     REQUIRE(arm.gate.session == 0 && arm.gate.arm == BRIDGE_IDLE);
 }
 
-static void only_a_clear_arms(void) {
+static void only_a_clear_arms(void)
+{
     bench arm = powered_on(0);
     begins(&arm, 5);
     refused(&arm, command(&arm), BRIDGE_NOT_ARMED);
@@ -121,7 +132,8 @@ static void only_a_clear_arms(void) {
     REQUIRE(receives(&arm, (bridge_message){BRIDGE_STATE, {.hello = {0}}}) == BRIDGE_NOTHING);
 }
 
-static void every_order_counts_once_and_in_order(void) {
+static void every_order_counts_once_and_in_order(void)
+{
     bench arm = running();
     const bridge_message old = command(&arm);
     const bridge_message newer = command(&arm);
@@ -135,7 +147,8 @@ static void every_order_counts_once_and_in_order(void) {
 }
 
 /* However it was delayed: commands keep coming, each as late as the one before it. */
-static void what_was_held_up_is_not_followed(void) {
+static void what_was_held_up_is_not_followed(void)
+{
     bench arm = running();
     for (uint32_t late = 0; late < 40000; late += 500) {
         bridge_message held = command(&arm);
@@ -151,7 +164,8 @@ static void what_was_held_up_is_not_followed(void) {
     refused(&arm, future, BRIDGE_STALE);
 }
 
-static void silence_brakes(void) {
+static void silence_brakes(void)
+{
     bench arm = running();
     waits(&arm, EXPIRY_MS * 1000 - 1, 0);
     REQUIRE(arm.gate.arm == BRIDGE_RUNNING);
@@ -170,7 +184,8 @@ static void silence_brakes(void) {
 }
 
 /* Even when the command that is too late arrives before the tick that would have said so. */
-static void too_late_is_too_late(void) {
+static void too_late_is_too_late(void)
+{
     bench arm = running();
     arm.now += EXPIRY_MS * 1000;
     bridge_message late = command(&arm);
@@ -178,7 +193,8 @@ static void too_late_is_too_late(void) {
     REQUIRE(arm.gate.arm == BRIDGE_BRAKING && arm.gate.faults == BRIDGE_FAULT_EXPIRED);
 }
 
-static void a_stop_always_counts(void) {
+static void a_stop_always_counts(void)
+{
     bench arm = running();
     const bridge_message queued = command(&arm);
     const bridge_message cleared = clear(&arm);
@@ -200,7 +216,8 @@ static void a_stop_always_counts(void) {
     REQUIRE(idle.gate.faults == BRIDGE_FAULT_STOP);
 }
 
-static void another_computer_stops_the_arm(void) {
+static void another_computer_stops_the_arm(void)
+{
     bench arm = running();
     REQUIRE(receives(&arm, hello(arm.session)) == BRIDGE_ANSWER); /* the same one again */
     REQUIRE(arm.gate.arm == BRIDGE_RUNNING && arm.gate.sequence == arm.sequence);
@@ -214,7 +231,8 @@ static void another_computer_stops_the_arm(void) {
     REQUIRE(arm.gate.arm == BRIDGE_STOPPED && arm.gate.faults == BRIDGE_FAULT_SESSION);
 }
 
-static void a_fault_brakes_and_stays(void) {
+static void a_fault_brakes_and_stays(void)
+{
     bench arm = running();
     const uint16_t latch = arm.gate.latch;
     waits(&arm, 1000, BRIDGE_FAULT_FEEDBACK);
@@ -229,21 +247,23 @@ static void a_fault_brakes_and_stays(void) {
     REQUIRE(receives(&arm, clear(&arm)) == BRIDGE_ARM && arm.gate.faults == 0);
 }
 
-static void reports(void) {
+static void reports(void)
+{
     bench arm = running();
     bridge_message message = {BRIDGE_STATE, {.hello = {0}}};
     uint8_t out[BRIDGE_MAX_LENGTH];
     waits(&arm, 1000, BRIDGE_FAULT_TRACKING);
     refused(&arm, command(&arm), BRIDGE_NOT_ARMED);
     bridge_gate_report(&arm.gate, arm.now, &message.as.state);
-    const bridge_state* state = &message.as.state;
+    const bridge_state *state = &message.as.state;
     REQUIRE(bridge_encode(&message, out) == BRIDGE_STATE_LENGTH + JOINTS * BRIDGE_POSITION_LENGTH);
     REQUIRE(state->joints == JOINTS && state->arm == BRIDGE_BRAKING && state->refusal == BRIDGE_NOT_ARMED);
     REQUIRE(state->session == arm.session && state->sequence == arm.gate.sequence && state->time_us == arm.now);
     REQUIRE(state->faults == BRIDGE_FAULT_TRACKING && state->latch == 1);
 }
 
-void test_bridge_gate(void) {
+void test_bridge_gate(void)
+{
     another_protocol_or_arm_opens_no_session();
     only_a_clear_arms();
     every_order_counts_once_and_in_order();

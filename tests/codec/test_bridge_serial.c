@@ -9,7 +9,8 @@ typedef struct {
     size_t count;
 } frame;
 
-static frame framed(const bridge_message* message) {
+static frame framed(const bridge_message *message)
+{
     uint8_t bytes[BRIDGE_MAX_LENGTH];
     frame out;
     out.count = bridge_serial_frame(bytes, bridge_encode(message, bytes), out.at);
@@ -18,7 +19,8 @@ static frame framed(const bridge_message* message) {
 }
 
 /* How many messages these bytes complete; each must be `expected`. */
-static int found(bridge_parser* parser, const uint8_t* bytes, size_t count, const bridge_message* expected) {
+static int found(bridge_parser *parser, const uint8_t *bytes, size_t count, const bridge_message *expected)
+{
     int messages = 0;
     bridge_message message;
     for (size_t i = 0; i < count; ++i) {
@@ -30,7 +32,8 @@ static int found(bridge_parser* parser, const uint8_t* bytes, size_t count, cons
     return messages;
 }
 
-static void vectors(void) {
+static void vectors(void)
+{
     const frame stop = framed(&bridge_vectors[STOP].message);
     REQUIRE(same(stop.at, stop.count, "00 02 03 05 3C 41 F4 6A 00"));
     const frame clear = framed(&bridge_vectors[CLEAR].message);
@@ -42,12 +45,13 @@ static void vectors(void) {
 }
 
 /* An intact frame is found behind any garbage, be it never so long or the start of another frame. */
-static void garbage_costs_nothing(void) {
+static void garbage_costs_nothing(void)
+{
     const bridge_message longest = long_command();
     bridge_parser parser;
     bridge_parser_init(&parser);
     for (int round = 0; round < 20000; ++round) {
-        const bridge_message* sent = round % 9 == 8 ? &longest : &bridge_vectors[round % 9].message;
+        const bridge_message *sent = round % 9 == 8 ? &longest : &bridge_vectors[round % 9].message;
         const frame intact = framed(sent);
         uint8_t garbage[300];
         size_t length = any_below(sizeof garbage);
@@ -67,9 +71,10 @@ static void garbage_costs_nothing(void) {
 
 /* Of three frames the middle one has one wrong bit: it is not taken for anything, and the others are found. Only the
  * zeros at its ends may carry damage that does no harm. */
-static void a_wrong_bit_costs_one_frame(void) {
+static void a_wrong_bit_costs_one_frame(void)
+{
     for (int i = 0; i < BRIDGE_VECTORS; ++i) {
-        const bridge_message* sent = &bridge_vectors[i].message;
+        const bridge_message *sent = &bridge_vectors[i].message;
         const frame intact = framed(sent);
         for (size_t bit = 0; bit < 8 * intact.count; ++bit) {
             frame damaged = intact;
@@ -83,9 +88,10 @@ static void a_wrong_bit_costs_one_frame(void) {
     }
 }
 
-static void a_burst_costs_one_frame(void) {
+static void a_burst_costs_one_frame(void)
+{
     for (int burst = 0; burst < 50000; ++burst) {
-        const bridge_message* sent = &bridge_vectors[burst % BRIDGE_VECTORS].message;
+        const bridge_message *sent = &bridge_vectors[burst % BRIDGE_VECTORS].message;
         const frame intact = framed(sent);
         frame damaged = intact;
         const size_t from = any_below((uint32_t)intact.count);
@@ -102,7 +108,8 @@ static void a_burst_costs_one_frame(void) {
     }
 }
 
-void test_bridge_serial(void) {
+void test_bridge_serial(void)
+{
     vectors();
     garbage_costs_nothing();
     a_wrong_bit_costs_one_frame();

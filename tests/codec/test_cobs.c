@@ -4,12 +4,14 @@
 #include "cobs.h"
 #include "crc32.h"
 
-void test_crc32(void) {
-    REQUIRE(edgearm_crc32((const uint8_t*)"123456789", 9) == 0xCBF43926u);
+void test_crc32(void)
+{
+    REQUIRE(edgearm_crc32((const uint8_t *)"123456789", 9) == 0xCBF43926u);
     REQUIRE(edgearm_crc32(NULL, 0) == 0);
 }
 
-static void pair(const char* plain, const char* encoded) {
+static void pair(const char *plain, const char *encoded)
+{
     const byte_string from = bytes_of(plain);
     uint8_t out[COBS_ENCODED(300)];
     size_t length = cobs_encode(from.at, from.count, out, sizeof out);
@@ -19,7 +21,8 @@ static void pair(const char* plain, const char* encoded) {
 }
 
 /* `count` bytes 1, 2, 3 ... 255, 1 ..., around and at the lengths at which a block is full. */
-static void counted(size_t count, size_t zero_at, size_t expected) {
+static void counted(size_t count, size_t zero_at, size_t expected)
+{
     uint8_t from[600];
     uint8_t out[COBS_ENCODED(600)];
     for (size_t i = 0; i < count; ++i) {
@@ -32,13 +35,15 @@ static void counted(size_t count, size_t zero_at, size_t expected) {
     REQUIRE(length == count && memcmp(out, from, count) == 0);
 }
 
-static void no_encoder_makes(const char* hex) {
+static void no_encoder_makes(const char *hex)
+{
     byte_string bytes = bytes_of(hex);
     size_t length;
     REQUIRE(!cobs_decode(bytes.at, bytes.count, &length));
 }
 
-void test_cobs(void) {
+void test_cobs(void)
+{
     pair("", "01");
     pair("00", "01 01");
     pair("00 00", "01 01 01");

@@ -7,10 +7,11 @@
 
 static const damiao_limits dm4310 = {12.5f, 30.0f, 10.0f};
 
-static void vectors(void) {
+static void vectors(void)
+{
     const struct {
         damiao_command command;
-        const char* hex;
+        const char *hex;
     } cases[] = {
         {{0, 0, 10, 0.5f, 0}, "7F FF 7F F0 51 19 97 FF"},      {{1, 0, 10, 0.5f, 0}, "8A 3C 7F F0 51 19 97 FF"},
         {{-1.5f, 2, 50, 1, 3}, "70 A3 88 81 99 33 3A 65"},     {{12.5f, 30, 500, 5, 10}, "FF FF FF FF FF FF FF FF"},
@@ -37,7 +38,8 @@ static void vectors(void) {
     REQUIRE(same(out, sizeof out, "FF FF FF FF FF FF FF FE"));
 }
 
-static void feedback(void) {
+static void feedback(void)
+{
     const byte_string golden = bytes_of("11 7F FF 7F F7 FF 20 1E");
     damiao_feedback back;
     uint8_t out[DAMIAO_FRAME];
@@ -56,7 +58,8 @@ static void feedback(void) {
     }
 }
 
-static bool packs(damiao_limits limits, damiao_command command) {
+static bool packs(damiao_limits limits, damiao_command command)
+{
     uint8_t out[DAMIAO_FRAME];
     memset(out, 0x5A, sizeof out);
     const bool packed = damiao_command_pack(&limits, &command, out);
@@ -65,7 +68,8 @@ static bool packs(damiao_limits limits, damiao_command command) {
 }
 
 /* Each number of a command by itself: not finite, or the next one beyond its limit. */
-static void no_number_is_bent(void) {
+static void no_number_is_bent(void)
+{
     const damiao_command good = {0, 0, 10, 1, 0};
     const struct {
         size_t at;
@@ -85,23 +89,24 @@ static void no_number_is_bent(void) {
         const float bad[] = {NAN, INFINITY, -INFINITY, nextafterf(low, -1e9f), nextafterf(high, 1e9f)};
         damiao_command command = good;
         for (size_t j = 0; j < sizeof bad / sizeof *bad; ++j) {
-            memcpy((char*)&command + fields[i].at, &bad[j], sizeof bad[j]);
+            memcpy((char *)&command + fields[i].at, &bad[j], sizeof bad[j]);
             REQUIRE(!packs(dm4310, command));
         }
-        memcpy((char*)&command + fields[i].at, &high, sizeof high);
+        memcpy((char *)&command + fields[i].at, &high, sizeof high);
         REQUIRE(packs(dm4310, command));
-        memcpy((char*)&command + fields[i].at, &low, sizeof low);
+        memcpy((char *)&command + fields[i].at, &low, sizeof low);
         REQUIRE(packs(dm4310, command));
     }
 }
 
-static void limits_must_be_limits(void) {
+static void limits_must_be_limits(void)
+{
     const damiao_command still = {0, 0, 0, 0, 0};
-    const float bad[] = {NAN, INFINITY, -INFINITY, 0, -1, 3e38f};
+    const float bad[] = {NAN, INFINITY, -INFINITY, 0, -1, 3e38f, 10001, 0.0009f, 1e-40f};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
         for (size_t field = 0; field < 3; ++field) {
             damiao_limits limits = dm4310;
-            memcpy((char*)&limits + field * sizeof bad[i], &bad[i], sizeof bad[i]);
+            memcpy((char *)&limits + field * sizeof bad[i], &bad[i], sizeof bad[i]);
             REQUIRE(!packs(limits, still));
             REQUIRE(!damiao_limits_agree(&limits, &dm4310) && !damiao_limits_agree(&dm4310, &limits));
         }
@@ -113,7 +118,8 @@ static void limits_must_be_limits(void) {
     }
 }
 
-static void feedback_is_not_bent(void) {
+static void feedback_is_not_bent(void)
+{
     const damiao_feedback bad[] = {
         {16, 1, 0, 0, 0, 0, 0}, {1, 16, 0, 0, 0, 0, 0},  {1, 1, NAN, 0, 0, 0, 0},
         {1, 1, 0, 31, 0, 0, 0}, {1, 1, 0, 0, -11, 0, 0},
@@ -126,7 +132,8 @@ static void feedback_is_not_bent(void) {
     REQUIRE(!damiao_feedback_pack(&none, &(damiao_feedback){1, 1, 0, 0, 0, 0, 0}, out));
 }
 
-static void registers(void) {
+static void registers(void)
+{
     uint8_t out[DAMIAO_FRAME];
     uint32_t bits;
     damiao_register_read(0x102, DAMIAO_MAX_POSITION, out);
@@ -145,7 +152,8 @@ static void registers(void) {
     REQUIRE(!damiao_register_unpack(stored.at, 8, 1, DAMIAO_MAX_POSITION, &bits));
 }
 
-void test_damiao(void) {
+void test_damiao(void)
+{
     vectors();
     feedback();
     no_number_is_bent();

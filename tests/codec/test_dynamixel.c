@@ -5,7 +5,8 @@
 
 enum { ROOM = DYNAMIXEL_MAX_FRAME };
 
-static void vectors(void) {
+static void vectors(void)
+{
     uint8_t out[ROOM];
     REQUIRE(same(out, dynamixel_ping(1, out, ROOM), "FF FF FD 00 01 03 00 01 19 4E"));
     REQUIRE(same(out, dynamixel_read(1, DYNAMIXEL_PRESENT_POSITION, 4, out, ROOM),
@@ -22,7 +23,8 @@ static void vectors(void) {
                  "FF FF FD 00 01 0A 00 03 74 00 FF FF FD FD 00 21 E7"));
 }
 
-static void refused(void) {
+static void refused(void)
+{
     uint8_t out[ROOM + 1];
     uint8_t zeros[400] = {0};
     REQUIRE(dynamixel_ping(0xFD, out, ROOM) == 0);
@@ -40,7 +42,8 @@ static void refused(void) {
     REQUIRE(dynamixel_sync_write(0, 0xFFFF, zeros, zeros, 1, out, sizeof out) == 0);
 }
 
-static uint16_t crc(const uint8_t* bytes, size_t count) {
+static uint16_t crc(const uint8_t *bytes, size_t count)
+{
     uint16_t crc = 0;
     for (size_t bit = 0; bit < 8 * count; ++bit) {
         const bool set = (bytes[bit / 8] >> (7 - bit % 8) & 1) != crc >> 15;
@@ -50,7 +53,8 @@ static uint16_t crc(const uint8_t* bytes, size_t count) {
 }
 
 /* The parser's verdict on a frame whose CRC is right: its parameters, or -1. */
-static int parameters(const char* hex) {
+static int parameters(const char *hex)
+{
     byte_string bytes = bytes_of(hex);
     const uint16_t check = crc(bytes.at, bytes.count);
     bytes.at[bytes.count++] = (uint8_t)(check & 0xFF);
@@ -64,7 +68,8 @@ static int parameters(const char* hex) {
     return found ? (int)frame.count : -1;
 }
 
-static void what_no_sender_makes_is_corrupt(void) {
+static void what_no_sender_makes_is_corrupt(void)
+{
     REQUIRE(parameters("FF FF FD 00 01 04 00 55 00") == 0);
     REQUIRE(parameters("FF FF FD 00 01 03 00 55") == -1);                  /* a status without its error byte */
     REQUIRE(parameters("FF FF FD 00 01 07 00 03 FF FF FD FD") == 3);       /* stuffing at the end */
@@ -76,7 +81,8 @@ static void what_no_sender_makes_is_corrupt(void) {
 }
 
 /* All intact frames around the damage are found, whole or byte by byte. */
-static void found_behind_damage(void) {
+static void found_behind_damage(void)
+{
     const byte_string stream = bytes_of(
         "01 FF FD FF FF FF FD 00 01 03 00 01 19 4E "             /* a header that begins late */
         "FF FF FD 00 FD FF FF FD 00 FF FF FF FD 00 01 02 00 "    /* no such id, twice; too short */
@@ -102,7 +108,8 @@ static void found_behind_damage(void) {
     }
 }
 
-static void buffer_ends(void) {
+static void buffer_ends(void)
+{
     uint8_t many[DYNAMIXEL_MAX_FRAME + 1] = {0xFF, 0xFF, 0xFD, 0, 1, 0xFD};
     dynamixel_parser parser;
     dynamixel_frame frame;
@@ -117,7 +124,8 @@ static void buffer_ends(void) {
     REQUIRE(parser.length == 0 && parser.corrupt == 1);
 }
 
-void test_dynamixel(void) {
+void test_dynamixel(void)
+{
     vectors();
     refused();
     what_no_sender_makes_is_corrupt();

@@ -6,7 +6,8 @@ enum { ROOM = FEETECH_MAX_FRAME };
 static const uint8_t centre[] = {0x00, 0x08};
 static const uint8_t six[] = {1, 2, 3, 4, 5, 6};
 
-static void vectors(void) {
+static void vectors(void)
+{
     uint8_t out[ROOM];
     REQUIRE(same(out, feetech_ping(1, out, ROOM), "FF FF 01 02 01 FB"));
     REQUIRE(same(out, feetech_status(1, 0, NULL, 0, out, ROOM), "FF FF 01 02 00 FC"));
@@ -31,7 +32,8 @@ static void vectors(void) {
     REQUIRE(same(out, feetech_status(6, FEETECH_ERROR_OVERLOAD, NULL, 0, out, ROOM), "FF FF 06 02 20 D7"));
 }
 
-static void found_behind_damage(void) {
+static void found_behind_damage(void)
+{
     const byte_string stream = bytes_of(
         "00 FF 01 FF FF FF FF FF 01 01 FF FF 01 02 01 FA "
         "FF FF 01 04 00 05 80 75");
@@ -48,7 +50,8 @@ static void found_behind_damage(void) {
     REQUIRE(parser.length == 0);
 }
 
-static void refused(void) {
+static void refused(void)
+{
     uint8_t out[ROOM];
     const uint8_t zeros[FEETECH_MAX_FRAME] = {0};
     REQUIRE(feetech_ping(0xFF, out, ROOM) == 0);
@@ -65,7 +68,8 @@ static void refused(void) {
 }
 
 /* Every start of a frame may go on or turn out to be none. */
-static void one_byte_at_a_time(void) {
+static void one_byte_at_a_time(void)
+{
     const byte_string stream = bytes_of("FF FF FF 01 FF FF 01 01 FF FF 01 20 FF FF FF 03 02 01 F9 FF FF 03 02 01 F9");
     feetech_parser parser;
     feetech_frame frame;
@@ -82,7 +86,8 @@ static void one_byte_at_a_time(void) {
     REQUIRE(feetech_parser_push(&parser, NULL, 0) == 0);
 }
 
-void test_feetech(void) {
+void test_feetech(void)
+{
     vectors();
     found_behind_damage();
     refused();
