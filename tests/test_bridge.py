@@ -13,7 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge import _bridge as bridge
-from firmware_bridge._bridge import Assembly, Clear, Command, Hello, HelloReply, Message, Parser, State, Stop
+from firmware_bridge._bridge import (
+    Action,
+    Assembly,
+    Clear,
+    Command,
+    Gate,
+    Hello,
+    HelloReply,
+    Message,
+    Parser,
+    State,
+    Stop,
+)
 
 ROOT = Path(__file__).parent.parent
 SESSION = 0xA1B2C3D4
@@ -206,3 +218,32 @@ def test_what_has_no_frame_is_refused() -> None:
         bridge.can_fragments(bytes(6), 16, 0)
     with pytest.raises(ValueError, match="CAN frames"):
         Assembly(16)
+
+
+def test_a_session_from_hello_to_stop_and_back() -> None:
+    """One of each in order; what goes out of order is in tests/codec/test_bridge_gate.c and tests/fuzz/bridge_gate.c."""
+    gate = Gate(2, 1000, 77)
+    hello = Hello(2, 1000, SESSION, 77)
+    assert gate.receive(0, hello._replace(protocol=1)) == (Action.ANSWER, HelloReply(2, 1000, 0, 77, refusal=1))
+    assert gate.receive(0, hello) == (Action.ANSWER, HelloReply(2, 1000, SESSION, 77))
+    assert gate.receive(1000, Clear(20, SESSION, 1, 500, 0)) == (Action.ARM, None)
+    targets = ((2**32, 5), (-7, 0))
+    assert gate.receive(2000, Command(20, SESSION, 2, 1500, targets)) == (Action.FOLLOW, None)
+    assert gate.targets == targets
+    gate.tick(21_999)
+    assert gate.report(21_999) == State(3, 0, SESSION, 2, 21_999, 0, 0, 0, 0, 0, (0, 0))
+    gate.tick(22_000)
+    assert gate.report(22_000) == State(4, 0, SESSION, 2, 22_000, 2, 1, 0, 0, 0, (0, 0))
+    gate.at_rest()
+    assert gate.receive(23_000, Stop()) == (Action.BRAKE, None)
+    assert gate.receive(24_000, Clear(20, SESSION, 3, 22_000, 1)) == (Action.NOTHING, None)
+    assert gate.report(24_000) == State(5, 10, SESSION, 2, 24_000, 3, 2, 0, 0, 0, (0, 0))
+    assert gate.receive(25_000, Clear(20, SESSION, 4, 24_000, 2)) == (Action.ARM, None)
+    gate.tick(26_000, present=0x10)
+    assert gate.report(26_000)[:1] == (4,)
+
+
+def test_an_arm_has_joints() -> None:
+    for joints in (0, 9):
+        with pytest.raises(ValueError, match="joints"):
+            Gate(joints, 1000, 0)
