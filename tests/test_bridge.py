@@ -221,7 +221,7 @@ def test_what_has_no_frame_is_refused() -> None:
 
 
 def test_a_session_from_hello_to_stop_and_back() -> None:
-    """One of each in order; what goes out of order is in tests/codec/test_bridge_gate.c and tests/fuzz/bridge_gate.c."""
+    """One of each in order; disorder is in tests/codec/test_bridge_gate.c and tests/fuzz/bridge_gate.c."""
     gate = Gate(2, 1000, 77)
     hello = Hello(2, 1000, SESSION, 77)
     assert gate.receive(0, hello._replace(protocol=1)) == (Action.ANSWER, HelloReply(2, 1000, 0, 77, refusal=1))
