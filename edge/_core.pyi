@@ -14,9 +14,12 @@ PoseTuple = tuple[float, float, float, float]
 LoopState = Literal["idle", "ready", "running", "hold", "fault"]
 
 class Arm:
-    """The described arm. ArmError from `edge.arm.load_description` when the file is not usable."""
+    """The described arm, its servos' zeros and ranges from a LeRobot calibration file if one is named.
 
-    def __init__(self, path: str | PathLike[str]) -> None: ...
+    ArmError from `edge.arm.load_description` and `edge.calibration.load_calibration` when a file is not usable.
+    """
+
+    def __init__(self, path: str | PathLike[str], calibration: str | PathLike[str] | None = None) -> None: ...
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
