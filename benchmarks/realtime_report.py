@@ -14,6 +14,7 @@ from learning.cyclictest import Histogram
 FIRST, LOOP, SECOND, CAREFUL, PLAIN = "cyclictest", "edgearm loop", "cyclictest again", "Python", "Python, plain"
 ASKED_P999, ASKED_WORST, ASKED_MORE_US = 1.2, 1.5, 5.0
 SHARES = (0.5, 0.99, 0.999, 0.9999)
+_IDLE = 0.15
 _COLOURS = {FIRST: "#1565c0", LOOP: "#ef6c00", SECOND: "#64b5f6", CAREFUL: "#2e7d32", PLAIN: "#a5d6a7"}
 
 
@@ -124,6 +125,8 @@ def table(load: str, phases: Sequence[Phase]) -> list[str]:
         f"{seen.worst_allowed_us:.0f} µs: {_met(seen.worst_met)})",
         f"cyclictest again / cyclictest  p99.9 {seen.drift_p999:.2f}, maximum {seen.drift_worst:.2f}: the machine",
     ]
+    if load == "idle" and (others := phases[0].core.shares["busy"]) > _IDLE:
+        rows.append(f"NOT idle: other programs kept this core busy for {others:.0%} of the time")
     if any(len(phase.p999_us) > 1 for phase in phases):
         rows += [f"p99.9 of each round  {p.name:<18}{' '.join(f'{us:.0f}' for us in p.p999_us)}" for p in phases]
     for phase in phases:

@@ -73,6 +73,12 @@ def test_the_table_has_a_row_a_phase_and_says_what_was_met() -> None:
     assert rows[8:] == [f"{LOOP}: deadlines missed 3, rights all"]
 
 
+def test_a_busy_machine_is_not_taken_for_an_idle_one() -> None:
+    busy = [replace(phase, core=Core(500, 400, 0)) for phase in phases()]
+    assert "NOT idle: other programs kept this core busy for 80% of the time" in table("idle", busy)
+    assert not any(row.startswith("NOT idle") for row in table("inference", busy) + table("idle", phases()))
+
+
 def test_rounds_add_up_and_each_is_told() -> None:
     one, two = (replace(phase, p999_us=(us,)) for phase, us in zip((phases()[1],) * 2, (80.0, 120.0), strict=True))
     both = one + two
