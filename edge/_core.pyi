@@ -267,6 +267,9 @@ class DriverSnapshot(LoopSnapshot):
     lateness_p50_ns: int
     lateness_p99_ns: int
     lateness_max_ns: int
+    step_mean_ns: int
+    """From waking to the published command: what a step costs the loop's thread, interruptions included."""
+    step_max_ns: int
     deadline_misses: int
     """Steps that were left out because the thread woke more than a period late. `counters["holds_stalled"]` says how
     often so many came in a row that the arm held."""
@@ -320,6 +323,11 @@ class Driver:
     def drain(self) -> NDArray[np.void]:
         """Log samples since the last call, oldest first: fields time_ns, measured (6,), commanded (6,), chunk_id, and
         state as an index into `STATES`."""
+    def lateness(self) -> NDArray[np.void]:
+        """How late the loop's thread woke, since this driver was made: a histogram of fields longest_ns (upper edge of
+        a bucket, at most 0.8 % above its samples) and count, shortest first, without empty buckets."""
+    def step_times(self) -> NDArray[np.void]:
+        """How long its steps took, likewise: from waking to the published command."""
     @property
     def running(self) -> bool: ...
     @property
