@@ -47,6 +47,21 @@ class Arm:
     def to_ticks(self, joints: ArrayLike) -> NDArray[np.int32]: ...
     def from_ticks(self, ticks: ArrayLike) -> NDArray[np.float64]: ...
 
+class ServoBus:
+    """A port and the servos behind it, for tools that look; never beside a driver on the same port.
+
+    Answers are the servo's error bits and what it sent, or None where nobody answered in time. LinkError: the port is
+    missing, busy or no serial port.
+    """
+
+    def __init__(self, port: str) -> None: ...
+    def ping(self, id: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None: ...
+    def read(self, id: int, address: int, length: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None:
+        """At most 16 bytes; asked twice where the first answer is lost."""
+
+def describe_servo_error(bits: int) -> str:
+    """The names of a reply's error bits."""
+
 class LoopConfig:
     """Frozen. `max_jump` is (6,) in joint units: between two targets, and from the commanded position to the first one
     ahead. Steps left out in a row that add up to `stall_ns` hold the arm until steps come in time for as long again.

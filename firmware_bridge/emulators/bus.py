@@ -38,7 +38,7 @@ class ServoBus:
 
     Args:
         block: State of the servos; also carries injected faults.
-        stored: By servo id, registers that differ from the factory's, as an earlier client stored them.
+        stored: By servo id, EEPROM registers that differ from the factory's, as an earlier client stored them.
 
     Attributes:
         servos: The servos, in order of `block.ids`.

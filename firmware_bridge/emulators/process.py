@@ -26,7 +26,7 @@ class BusProcess:
         holding: Goals the servos hold with torque on, as an earlier client left them; by default torque is off.
         link: Also make this symbolic link to the pty, for a stable name.
         wiretap: Append what the host sends to this file, as records of `server.TAP`.
-        registers: By servo id, registers that differ from the factory's, as an earlier client stored them.
+        registers: By servo id, EEPROM registers that differ from the factory's, as an earlier client stored them.
 
     Attributes:
         port: Path of the tty that a client opens at 1 Mbps.

@@ -19,7 +19,7 @@ class Servo:
     Args:
         block: Where goals go to and measurements come from.
         index: Which servo of the block. If its torque is on there, it was left holding its goal.
-        stored: Registers by name that differ from the factory's, as an earlier client stored them.
+        stored: EEPROM registers by name that differ from the factory's, as an earlier client stored them.
     """
 
     def __init__(self, block: ServoBlock, index: int, stored: Mapping[str, int] = MappingProxyType({})) -> None:
