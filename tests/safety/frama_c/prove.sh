@@ -52,8 +52,8 @@ wp() {
 }
 
 eva units 5 -eva-precision 5 -eva-slevel 500 -eva-split-return full -eva-domains symbolic-locations,equality \
-    -eva-use-spec safety_stop,safety_released -warn-special-float none $safety/brake.c $here/eva_units.c
+    -warn-special-float none $here/eva_units.c
 eva released 2 -eva-slevel 4 $safety/brake.c $here/eva_brake.c
-wp brake 100 $safety/brake.c safety_larger,safety_smaller,positive_part,ramp_cost,safety_hardest,safety_braking
+wp brake 112 $safety/brake.c safety_larger,safety_smaller,positive_part,ramp_cost,safety_hardest,safety_braking
 wp limiter 86 $safety/limiter.c clamp,reachable,next,no_farther,bounded,safety_at_rest
 exit $failed
