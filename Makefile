@@ -20,7 +20,7 @@ SEED ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety mutation-safety clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety mutation-safety prove-safety clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ coverage-safety: ## Line and branch coverage of the safety folder: fails below 1
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py
+
+prove-safety: ## What Frama-C proves of the safety folder (docs/safety.md; minutes, needs Frama-C)
+	tests/safety/frama_c/prove.sh
 
 format: $(STAMPS)/built ## Format Python, C and C++
 	$(BIN)/ruff check --fix-only .
