@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety coverage-codec mutation-safety fuzz clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety coverage-codec mutation-safety prove-safety fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ coverage-codec: ## The same of the codecs
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py
+
+prove-safety: ## What Frama-C proves of the safety folder (docs/safety.md; minutes, needs Frama-C)
+	tests/safety/frama_c/prove.sh
 
 fuzz: ## Fuzz every codec for FUZZ_SECONDS each; needs clang
 	tests/fuzz/run.sh $(FUZZ_SECONDS)

@@ -14,9 +14,12 @@ PoseTuple = tuple[float, float, float, float]
 LoopState = Literal["idle", "ready", "running", "hold", "fault"]
 
 class Arm:
-    """The described arm. ArmError from `edge.arm.load_description` when the file is not usable."""
+    """The described arm, its servos' zeros and ranges from a LeRobot calibration file if one is named.
 
-    def __init__(self, path: str | PathLike[str]) -> None: ...
+    ArmError from `edge.arm.load_description` and `edge.calibration.load_calibration` when a file is not usable.
+    """
+
+    def __init__(self, path: str | PathLike[str], calibration: str | PathLike[str] | None = None) -> None: ...
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
@@ -43,6 +46,21 @@ class Arm:
         which points from the fixed pad to the moving one: the direction the gripper opens in."""
     def to_ticks(self, joints: ArrayLike) -> NDArray[np.int32]: ...
     def from_ticks(self, ticks: ArrayLike) -> NDArray[np.float64]: ...
+
+class ServoBus:
+    """A port and the servos behind it, for tools that look; never beside a driver on the same port.
+
+    Answers are the servo's error bits and what it sent, or None where nobody answered in time. LinkError: the port is
+    missing, busy or no serial port.
+    """
+
+    def __init__(self, port: str) -> None: ...
+    def ping(self, id: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None: ...
+    def read(self, id: int, address: int, length: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None:
+        """At most 16 bytes; asked twice where the first answer is lost."""
+
+def describe_servo_error(bits: int) -> str:
+    """The names of a reply's error bits."""
 
 class LoopConfig:
     """Frozen. `max_jump` is (6,) in joint units: between two targets, and from the commanded position to the first one
@@ -264,6 +282,9 @@ class DriverSnapshot(LoopSnapshot):
     lateness_p50_ns: int
     lateness_p99_ns: int
     lateness_max_ns: int
+    step_mean_ns: int
+    """From waking to the published command: what a step costs the loop's thread, interruptions included."""
+    step_max_ns: int
     deadline_misses: int
     """Steps that were left out because the thread woke more than a period late. `counters["holds_stalled"]` says how
     often so many came in a row that the arm held."""
@@ -317,6 +338,11 @@ class Driver:
     def drain(self) -> NDArray[np.void]:
         """Log samples since the last call, oldest first: fields time_ns, measured (6,), commanded (6,), chunk_id, and
         state as an index into `STATES`."""
+    def lateness(self) -> NDArray[np.void]:
+        """How late the loop's thread woke, since this driver was made: a histogram of fields longest_ns (upper edge of
+        a bucket, at most 0.8 % above its samples) and count, shortest first, without empty buckets."""
+    def step_times(self) -> NDArray[np.void]:
+        """How long its steps took, likewise: from waking to the published command."""
     @property
     def running(self) -> bool: ...
     @property

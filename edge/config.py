@@ -111,6 +111,7 @@ class RunConfig:
 
     bundle: str = "models/reference"
     port: str = ""
+    calibration: str = ""
     runs: str = "runs"
     cameras: Cameras = Cameras()
     budgets: Budgets = Budgets()
@@ -157,8 +158,8 @@ def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = N
         path = Path(path)
         where = str(path)
         data = _parse(path)
-        for key in ("bundle", "runs"):
-            if isinstance(data.get(key), str):
+        for key in ("bundle", "runs", "calibration"):
+            if isinstance(data.get(key), str) and data[key]:
                 data[key] = str(path.parent / data[key])
     # Read the file before the flags are laid over it: a mistake in it is reported even where a flag would hide it.
     read(RunConfig, data, where, ConfigError)

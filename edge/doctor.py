@@ -6,10 +6,13 @@ import os
 import resource
 from collections.abc import Callable
 
+from edge import probe
 from edge.api import RobotApi
+from edge.arm import SO101, load_description
+from edge.calibration import load_calibration
 from edge.cameras import Camera
 from edge.config import Loop, RunConfig
-from edge.errors import CameraError, ConfigError, EdgeError
+from edge.errors import ArmError, CameraError, ConfigError, EdgeError
 from edge.machine import check_bundle, open_arm
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
@@ -29,16 +32,25 @@ def examine(config: RunConfig, api: RobotApi) -> int:
         ("port", lambda: _port(config.port)),
         *((name, lambda name=name: _camera(name, config)) for name in CAMERAS),
     ]
-    failed = False
-    for name, check in checks:
-        try:
-            print(f"ok     {name:<9} {check()}")
-        except EdgeError as problem:
-            failed = True
-            print(f"wrong  {name:<9} " + str(problem).replace("\n", "\n                 "))
+    wrong = {name for name, check in checks if not _passes(name, check)}
+    if "port" not in wrong:
+        notes: list[str] = []
+        if not _passes("arm", lambda: _servos(config, notes)):
+            wrong.add("arm")
+        for note in notes:
+            print(f"note   {note}")
     for line in _rights(config.loop):
         print(line)
-    return 2 if failed else 0
+    return 2 if wrong else 0
+
+
+def _passes(name: str, check: Callable[[], str]) -> bool:
+    try:
+        print(f"ok     {name:<9} {check()}")
+    except EdgeError as problem:
+        print(f"wrong  {name:<9} " + str(problem).replace("\n", "\n                 "))
+        return False
+    return True
 
 
 def _bundle(config: RunConfig, api: RobotApi) -> str:
@@ -65,6 +77,28 @@ def _loop(config: RunConfig) -> str:
 def _port(port: str) -> str:
     check_port(port)
     return port
+
+
+def _servos(config: RunConfig, notes: list[str]) -> str:
+    from edge._core import ServoBus, describe_servo_error
+
+    arm = load_description(SO101)
+    calibration = load_calibration(config.calibration, arm) if config.calibration else None
+    bus = ServoBus(config.port)
+    asked = [(joint, probe.look(bus, joint.servo_id)) for joint in arm.joints]
+    others = probe.strangers(bus, (joint.servo_id for joint in arm.joints))
+    notes += [f"servo {id} answers too and is not of a {arm.name}" for id in others]
+    expected = f"{len(arm.joints)} servos of model {arm.model_number} at 1 Mbps"
+    silent = ", ".join(f"{joint.servo_id} ({joint.name})" for joint, state in asked if state is None)
+    if silent:
+        fix = "check power, the daisy chain and the servo ids"
+        raise ArmError("servos do not answer", expected=expected, got=f"silence from {silent}", fix=fix)
+    states = [state for _, state in asked if state is not None]
+    other = ", ".join(f"{state.id} is model {state.model}" for state in states if state.model != arm.model_number)
+    if other:
+        raise ArmError(f"the arm is not a {arm.name}", expected=expected, got=other, fix="name the port of that arm")
+    notes += probe.findings(arm, states, calibration, describe_servo_error)
+    return probe.summary(states)
 
 
 def _camera(name: str, config: RunConfig) -> str:

@@ -94,7 +94,7 @@ def open_arm(config: RunConfig) -> tuple[Arm, ControlLoop, Driver]:
     check_native()
     from edge import _core
 
-    arm = _core.Arm(SO101)
+    arm = _core.Arm(SO101, config.calibration or None)
     loop = _core.ControlLoop(
         arm,
         _core.LoopConfig(

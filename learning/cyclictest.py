@@ -5,29 +5,69 @@ Debian: rt-tests. It needs the same right as the loop does (SCHED_FIFO).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 import subprocess
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
 from edge.errors import ConfigError
 
-_PRIORITY, _PERIOD_US, _BINS = 79, 1000, 5000
-"""Just below the loop's priority, so that it does not make the loop late itself; the loop's period."""
+_PERIOD_US, _BINS = 1000, 100_000
+_FIX = "see what it said; it needs the right to SCHED_FIFO, as the loop does"
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Wake-up latency in microseconds over `n` cycles. `p99` is infinite when it lies beyond the histogram."""
+class Histogram:
+    """Durations in whole units (microseconds, as `cyclictest` counts them): how many of each.
 
-    n: int
-    p99: float
+    Attributes:
+        counts: Duration → how many.
+        worst: The longest.
+        beyond: How many more were longer than those.
+
+    The sum of two is both together.
+    """
+
+    counts: Mapping[int, int]
     worst: float
+    beyond: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many in all."""
+        return sum(self.counts.values()) + self.beyond
+
+    @property
+    def mean(self) -> float:
+        """Of those that were counted one by one."""
+        return sum(value * count for value, count in self.counts.items()) / sum(self.counts.values())
+
+    @property
+    def p99(self) -> float:
+        """See `percentile`."""
+        return self.percentile(0.99)
+
+    def percentile(self, share: float) -> float:
+        """What a share of all did not exceed; infinite when it lies beyond what was counted."""
+        wanted, seen = share * self.n, 0
+        for value in sorted(self.counts):
+            seen += self.counts[value]
+            if seen >= wanted:
+                return float(value)
+        return float("inf")
+
+    def __add__(self, other: Histogram) -> Histogram:
+        together = Counter(self.counts)
+        together.update(other.counts)
+        return Histogram(dict(together), max(self.worst, other.worst), self.beyond + other.beyond)
 
     @classmethod
-    def read(cls, output: str) -> Latency:
+    def read(cls, output: str) -> Histogram:
         """From the histogram that `cyclictest -h` prints.
 
         Raises:
@@ -35,32 +75,32 @@ class Latency:
         """
         rows = [(int(us), int(n)) for us, n in re.findall(r"^(\d{6}) (\d{6,})$", output, re.MULTILINE)]
         worst = re.search(r"# Max Latencies:\s*(\d+)", output)
-        total = re.search(r"# Total:\s*(\d+)", output)
         beyond = re.search(r"# Histogram Overflows:\s*(\d+)", output)
-        if worst is None or total is None:
-            raise ConfigError("cyclictest printed no histogram", got=output[-200:], fix="run it once by hand")
-        n = int(total[1]) + (int(beyond[1]) if beyond else 0)
-        seen = 0
-        for us, count in rows:
-            seen += count
-            if seen >= 0.99 * n:
-                return cls(n, float(us), float(worst[1]))
-        return cls(n, float("inf"), float(worst[1]))
+        if worst is None or beyond is None:
+            raise ConfigError("cyclictest printed no histogram", got=output[-200:], fix=_FIX)
+        return cls({us: n for us, n in rows if n}, float(worst[1]), int(beyond[1]))
 
 
 class Cyclictest:
     """Runs `cyclictest` while a `with` block does; `latency` is there after it.
 
+    Args:
+        priority: SCHED_FIFO; unless given just below the loop's, so that it does not make the loop late itself.
+        cpu: The core it measures; any, unless it is given. Its other thread stays off it.
+
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: It is not installed, or was not granted its priority.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, priority: int = 79, cpu: int | None = None) -> None:
         program = shutil.which("cyclictest")
         if program is None:
             raise ConfigError("cyclictest is not installed", fix="apt-get install rt-tests")
-        self._command = [program, "-q", "-m", f"-p{_PRIORITY}", f"-i{_PERIOD_US}", f"-h{_BINS}"]
-        self.latency: Latency | None = None
+        self._command = [program, "-q", "-m", f"-p{priority}", f"-i{_PERIOD_US}", f"-h{_BINS}"]
+        if cpu is not None:
+            others = os.sched_getaffinity(0) - {cpu}
+            self._command += [f"-a{cpu}", f"--mainaffinity={','.join(map(str, sorted(others or {cpu})))}"]
+        self.latency: Histogram | None = None
 
     def __enter__(self) -> Cyclictest:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
@@ -72,4 +112,4 @@ class Cyclictest:
         self._process.send_signal(signal.SIGINT)
         output = self._process.communicate()[0]
         if error is None:
-            self.latency = Latency.read(output)
+            self.latency = Histogram.read(output)

@@ -1,6 +1,6 @@
 """Demonstrations: the oracle does tasks, every step labelled with the call it belongs to.
 
-`python -m learning.demonstrations --out data/tabletop --episodes 1400 --seed 0`
+`python -m learning.demonstrations --out data/tabletop --episodes 1600 --seed 0`
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("data/tabletop"), help="dataset directory (LeRobotDataset v3.0)"
     )
-    parser.add_argument("--episodes", type=int, default=1400, help="tasks to demonstrate")
+    parser.add_argument("--episodes", type=int, default=1600, help="tasks to demonstrate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args()

@@ -7,7 +7,7 @@ import pytest
 
 from edge.errors import ConfigError, TaskError
 from learning.asked import read_task, scene_for
-from learning.cyclictest import Latency
+from learning.cyclictest import Histogram
 from learning.demo import TASKS, Trial, verdict
 from learning.tasks import KINDS, next_call, sample
 
@@ -68,7 +68,10 @@ HISTOGRAM = """# Histogram
 
 
 def test_cyclictest_is_read_with_what_lies_beyond_its_histogram() -> None:
-    assert Latency.read(HISTOGRAM) == Latency(n=1000, p99=30.0, worst=6123.0)
-    assert Latency.read(HISTOGRAM.replace("00005", "00500")).p99 == float("inf")
+    read = Histogram.read(HISTOGRAM)
+    assert read == Histogram({10: 900, 20: 80, 30: 15}, worst=6123.0, beyond=5)
+    assert (read.n, read.p99, read.percentile(0.98)) == (1000, 30.0, 20.0)
+    assert read.percentile(0.999) == float("inf")
+    assert Histogram.read(HISTOGRAM.replace("00005", "00500")).p99 == float("inf")
     with pytest.raises(ConfigError, match="no histogram"):
-        Latency.read("unable to get scheduling parameters")
+        Histogram.read("unable to get scheduling parameters")

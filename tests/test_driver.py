@@ -276,6 +276,24 @@ def test_the_log_is_a_timeline(driver: Driver, loop: ControlLoop) -> None:
     assert len(driver.drain()) < len(log)
 
 
+def test_every_step_is_in_the_histograms_of_lateness_and_cost(
+    driver: Driver, bus: BusProcess, loop: ControlLoop
+) -> None:
+    offer_move(loop, 0.01, horizon=8)
+    eventually(lambda: loop.snapshot()["counters"]["steps"] > 500, "steps")
+    driver.stop()
+    seen, steps = driver.snapshot(), loop.snapshot()["counters"]["steps"]
+    for told, longest in (
+        (driver.lateness(), seen["lateness_max_ns"]),
+        (driver.step_times(), seen["step_max_ns"]),
+    ):
+        assert told["count"].sum() == steps
+        assert np.all(told["count"] > 0)
+        assert np.all(np.diff(told["longest_ns"].astype(np.int64)) > 0)
+        assert longest <= told["longest_ns"][-1] <= longest * (1 + 1 / 128)
+    assert 0 < seen["step_mean_ns"] <= seen["step_max_ns"]
+
+
 def test_a_loop_without_the_right_to_real_time_runs_and_says_what_to_grant(bus: BusProcess) -> None:
     """As nobody, with no real-time priority allowed."""
     if os.geteuid() != 0:

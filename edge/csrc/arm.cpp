@@ -23,6 +23,11 @@ Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
         const double span = joint.normalised ? joint.upper - joint.lower : 1.0;
         limits_[i] = {from_radians(i, joint.lower), from_radians(i, joint.upper), joint.max_velocity / span,
                       joint.max_acceleration / span, joint.max_jerk / span};
+        ticks_[i] = spec_.calibration.empty() ? uncalibrated(joint) : calibrated(joint, spec_.calibration[i]);
+        if (!spec_.calibration.empty() && !joint.normalised) {
+            limits_[i].lower = std::max(limits_[i].lower, (ticks_[i].least - ticks_[i].zero) / ticks_[i].scale);
+            limits_[i].upper = std::min(limits_[i].upper, (ticks_[i].most - ticks_[i].zero) / ticks_[i].scale);
+        }
     }
 }
 
@@ -36,15 +41,31 @@ double Arm::from_radians(std::size_t joint, double radians) const {
     return spec.normalised ? (radians - spec.lower) / (spec.upper - spec.lower) : radians;
 }
 
-std::int32_t Arm::to_ticks(std::size_t joint, double value) const {
+Arm::Ticks Arm::uncalibrated(const JointSpec& joint) const {
     const double turn = spec_.ticks_per_turn;
-    const double ticks = turn / 2 + to_radians(joint, value) * turn / (2 * std::numbers::pi);
-    return static_cast<std::int32_t>(std::clamp(std::round(ticks), 0.0, turn - 1));
+    const double radian = turn / (2 * std::numbers::pi);
+    if (joint.normalised) {
+        return {turn / 2 + joint.lower * radian, (joint.upper - joint.lower) * radian, 0, turn - 1};
+    }
+    return {turn / 2, radian, 0, turn - 1};
+}
+
+Arm::Ticks Arm::calibrated(const JointSpec& joint, const ServoCalibration& servo) const {
+    const double least = servo.range_min;
+    const double most = servo.range_max;
+    if (joint.normalised) {
+        return servo.reversed ? Ticks{most, least - most, least, most} : Ticks{least, most - least, least, most};
+    }
+    return {(least + most) / 2, spec_.ticks_per_turn / (2 * std::numbers::pi), least, most};
+}
+
+std::int32_t Arm::to_ticks(std::size_t joint, double value) const {
+    const Ticks& ticks = ticks_[joint];
+    return static_cast<std::int32_t>(std::clamp(std::round(ticks.zero + ticks.scale * value), ticks.least, ticks.most));
 }
 
 double Arm::from_ticks(std::size_t joint, std::int32_t ticks) const {
-    const double turn = spec_.ticks_per_turn;
-    return from_radians(joint, (ticks - turn / 2) * 2 * std::numbers::pi / turn);
+    return (ticks - ticks_[joint].zero) / ticks_[joint].scale;
 }
 
 }  // namespace edgearm

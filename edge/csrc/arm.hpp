@@ -32,6 +32,14 @@ struct JointSpec {
     bool normalised = false;
 };
 
+// What a servo was told when the arm was calibrated. Ticks are those it reports: its encoder less the homing offset.
+struct ServoCalibration {
+    std::int32_t homing_offset = 0;
+    std::int32_t range_min = 0;
+    std::int32_t range_max = 0;
+    bool reversed = false;  // a normalised joint that is 0 at range_max
+};
+
 struct FrameSpec {
     std::string name;
     std::string parent;  // a joint's name
@@ -45,6 +53,7 @@ struct ArmSpec {
     std::vector<FrameSpec> frames;
     std::uint16_t model_number = 0;
     std::uint32_t ticks_per_turn = 0;
+    std::vector<ServoCalibration> calibration;  // one a joint, or none: half a turn is 0 rad
 };
 
 class Arm {
@@ -59,12 +68,23 @@ public:
 
     double to_radians(std::size_t joint, double value) const;
     double from_radians(std::size_t joint, double radians) const;
-    // Servo ticks: half a turn is 0 rad. Rounds to the nearest tick and stays within one turn.
+    // Servo ticks. Rounds to the nearest one and stays within one turn, and within the calibrated range.
     std::int32_t to_ticks(std::size_t joint, double value) const;
     double from_ticks(std::size_t joint, std::int32_t ticks) const;
 
 private:
+    // Ticks are zero + scale * value, with the value in joint units.
+    struct Ticks {
+        double zero = 0;
+        double scale = 1;
+        double least = 0;
+        double most = 0;
+    };
+    Ticks uncalibrated(const JointSpec& joint) const;
+    Ticks calibrated(const JointSpec& joint, const ServoCalibration& servo) const;
+
     ArmSpec spec_;
+    std::array<Ticks, kJoints> ticks_{};
     std::array<safety_physical, kJoints> limits_{};
 };
 

@@ -47,6 +47,7 @@ ArmLink::ArmLink(const Arm& arm, const std::string& port, LinkStats& stats)
         ids_[i] = arm.spec().joints[i].servo_id;
     }
     identify();
+    compare_calibration();
     for (std::size_t i = 0; i < kJoints; ++i) {
         const std::uint8_t none = 0;
         write(i, FEETECH_RETURN_DELAY, {&none, 1}, "take a return delay");
@@ -90,6 +91,41 @@ void ArmLink::identify() {
         throw Error(Error::Kind::arm, "the arm on " + path() + " is not a " + arm_.spec().name,
                     "servos of model " + std::to_string(arm_.spec().model_number), other,
                     "name the port of the described arm, or another arm description");
+    }
+}
+
+void ArmLink::compare_calibration() {
+    std::string wanted;
+    std::string other;
+    for (std::size_t i = 0; i < arm_.spec().calibration.size(); ++i) {
+        const auto stored = [&](std::uint8_t address, unsigned sign_bit) {
+            const Reply reply = bus_.read(ids_[i], address, 2, kReplyTimeout, kTries);
+            if (reply.io == Io::gone) {
+                line_gone();
+            }
+            if (reply.io != Io::ok) {
+                throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[i]) + " stopped answering on " + path(),
+                            "its calibration", "silence", "check its cable and power");
+            }
+            return feetech_from_sign_magnitude(word(reply.params), sign_bit);
+        };
+        const auto text = [&](std::int32_t offset, std::int32_t least, std::int32_t most) {
+            return arm_.spec().joints[i].name + " offset " + std::to_string(offset) + ", " + std::to_string(least) +
+                   " to " + std::to_string(most);
+        };
+        const ServoCalibration& servo = arm_.spec().calibration[i];
+        const std::string in_file = text(servo.homing_offset, servo.range_min, servo.range_max);
+        const std::string in_servo = text(stored(FEETECH_HOMING_OFFSET, FEETECH_SIGN_HOMING_OFFSET),
+                                          stored(FEETECH_MIN_POSITION_LIMIT, FEETECH_SIGN_POSITION),
+                                          stored(FEETECH_MAX_POSITION_LIMIT, FEETECH_SIGN_POSITION));
+        if (in_file != in_servo) {
+            wanted += (wanted.empty() ? "" : "; ") + in_file;
+            other += (other.empty() ? "" : "; ") + in_servo;
+        }
+    }
+    if (!other.empty()) {
+        throw Error(Error::Kind::arm, "the arm on " + path() + " does not hold the calibration in the file", wanted,
+                    other, "name this arm's calibration file, or store it in the servos with LeRobot");
     }
 }
 

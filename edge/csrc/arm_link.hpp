@@ -52,9 +52,10 @@ public:
         (FEETECH_OVERHEAD + 2 + 3 * kJoints) + (FEETECH_OVERHEAD + 2 + kJoints) + kJoints * (FEETECH_OVERHEAD + 2);
     static constexpr std::int64_t kCycleNs = kCycleBytes * 10 * 1'000;  // at 1 Mbps: 880 us
 
-    // Opens the port and checks that every servo of the description answers and is of the described model. Throws Error
-    // (link or arm). Moves nothing and leaves torque as it is. Takes the servos' return delay away until they are next
-    // switched off: at its factory value of 0.5 ms a servo, six replies alone take longer than a bus cycle.
+    // Opens the port and checks that every servo of the description answers, is of the described model and, where the
+    // arm has a calibration, holds the same one. Throws Error (link or arm). Moves nothing and leaves torque as it is.
+    // Takes the servos' return delay away until they are next switched off: at its factory value of 0.5 ms a servo, six
+    // replies alone take longer than a bus cycle.
     ArmLink(const Arm& arm, const std::string& port, LinkStats& stats);
 
     const std::string& path() const { return port_.path(); }
@@ -74,6 +75,7 @@ public:
 
 private:
     void identify();
+    void compare_calibration();
     void write(std::size_t joint, std::uint8_t address, std::span<const std::uint8_t> data, const char* doing);
     [[noreturn]] void line_gone() const;
     Io send_goals(const Joints& goals, std::int64_t deadline_ns) noexcept;

@@ -77,6 +77,7 @@ PYBIND11_MODULE(_core, module) {
     pybind11::register_exception_translator(bindings::translate);
     bindings::bind_arm(module);
     bindings::bind_loop(module);
+    bindings::bind_bus(module);
     bindings::bind_memory(module);
     bindings::bind_driver(module);
 }

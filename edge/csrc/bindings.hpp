@@ -24,6 +24,7 @@ Array from_joints(const Joints& joints);
 py::dict from_published(const Published& published, const Arm& arm);
 
 void bind_arm(py::module_& module);
+void bind_bus(py::module_& module);
 void bind_loop(py::module_& module);
 void bind_memory(py::module_& module);
 void bind_driver(py::module_& module);

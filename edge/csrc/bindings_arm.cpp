@@ -10,8 +10,8 @@ std::array<T, N> fixed(const py::handle& sequence) {
     return sequence.cast<std::array<T, N>>();
 }
 
-// An edge.arm.ArmDescription, which has checked every field.
-ArmSpec to_spec(const py::object& description) {
+// An edge.arm.ArmDescription and, or None, a tuple of edge.calibration.JointCalibration: both are checked.
+ArmSpec to_spec(const py::object& description, const py::object& calibration) {
     ArmSpec spec;
     spec.name = description.attr("name").cast<std::string>();
     spec.model_number = description.attr("model_number").cast<std::uint16_t>();
@@ -27,6 +27,13 @@ ArmSpec to_spec(const py::object& description) {
     for (const py::handle frame : description.attr("frames")) {
         spec.frames.push_back({frame.attr("name").cast<std::string>(), frame.attr("parent").cast<std::string>(),
                                fixed<double, 3>(frame.attr("offset")), fixed<double, 4>(frame.attr("quat"))});
+    }
+    if (!calibration.is_none()) {
+        for (const py::handle servo : calibration) {
+            spec.calibration.push_back(
+                {servo.attr("homing_offset").cast<std::int32_t>(), servo.attr("range_min").cast<std::int32_t>(),
+                 servo.attr("range_max").cast<std::int32_t>(), servo.attr("drive_mode").cast<int>() == 1});
+        }
     }
     return spec;
 }
@@ -96,10 +103,15 @@ Array from_ticks(const Arm& arm, const py::array_t<std::int32_t, py::array::c_st
 
 void bind_arm(py::module_& module) {
     py::class_<Arm>(module, "Arm")
-        .def(py::init([](const py::object& path) {
-                 return Arm(to_spec(py::module_::import("edge.arm").attr("load_description")(path)));
+        .def(py::init([](const py::object& path, const py::object& calibration) {
+                 const py::object description = py::module_::import("edge.arm").attr("load_description")(path);
+                 const py::object servos =
+                     calibration.is_none()
+                         ? calibration
+                         : py::module_::import("edge.calibration").attr("load_calibration")(calibration, description);
+                 return Arm(to_spec(description, servos));
              }),
-             py::arg("path"))
+             py::arg("path"), py::arg("calibration") = py::none())
         .def_property_readonly("names", names)
         .def_property_readonly("servo_ids",
                                [](const Arm& arm) {

@@ -50,6 +50,8 @@ py::dict snapshot(const Driver& driver) {
     result["lateness_p50_ns"] = stats.lateness_p50_ns;
     result["lateness_p99_ns"] = stats.lateness_p99_ns;
     result["lateness_max_ns"] = stats.lateness_max_ns;
+    result["step_mean_ns"] = stats.step_mean_ns;
+    result["step_max_ns"] = stats.step_max_ns;
     result["deadline_misses"] = stats.deadline_misses;
     result["log_dropped"] = stats.log_dropped;
     result["page_faults"] = stats.page_faults;
@@ -67,10 +69,16 @@ py::array_t<LogSample> drain(Driver& driver) {
     return py::array_t<LogSample>(static_cast<py::ssize_t>(samples.size()), samples.data());
 }
 
+py::array_t<DurationHistogram::Bucket> buckets(const DurationHistogram& histogram) {
+    const std::vector<DurationHistogram::Bucket> filled = histogram.buckets();
+    return py::array_t<DurationHistogram::Bucket>(static_cast<py::ssize_t>(filled.size()), filled.data());
+}
+
 }  // namespace
 
 void bind_driver(py::module_& module) {
     PYBIND11_NUMPY_DTYPE(LogSample, time_ns, measured, commanded, chunk_id, state);
+    PYBIND11_NUMPY_DTYPE(DurationHistogram::Bucket, longest_ns, count);
     using NoGil = py::call_guard<py::gil_scoped_release>;
     const DriverConfig defaults;
     py::class_<Driver>(module, "Driver")
@@ -91,6 +99,8 @@ void bind_driver(py::module_& module) {
         .def("stop", &Driver::stop, NoGil())
         .def("snapshot", snapshot)
         .def("drain", drain)
+        .def("lateness", [](const Driver& driver) { return buckets(driver.lateness()); })
+        .def("step_times", [](const Driver& driver) { return buckets(driver.step_times()); })
         .def_property_readonly("running", &Driver::running)
         .def_property_readonly("port", &Driver::port);
 }

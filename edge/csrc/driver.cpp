@@ -165,6 +165,8 @@ DriverStats Driver::stats() const {
     stats.lateness_p50_ns = lateness_.percentile_ns(0.50);
     stats.lateness_p99_ns = lateness_.percentile_ns(0.99);
     stats.lateness_max_ns = lateness_.max_ns();
+    stats.step_mean_ns = step_times_.mean_ns();
+    stats.step_max_ns = step_times_.max_ns();
     stats.deadline_misses = deadline_misses_.load(std::memory_order_relaxed);
     stats.bus_cycles = bus_cycles_.load(std::memory_order_relaxed);
     stats.bus_overruns = bus_overruns_.load(std::memory_order_relaxed);

@@ -25,7 +25,7 @@
 
 #include "arm_link.hpp"
 #include "control_loop.hpp"
-#include "lateness.hpp"
+#include "duration_histogram.hpp"
 #include "mailbox.hpp"
 #include "realtime.hpp"
 
@@ -54,6 +54,8 @@ struct DriverStats {
     std::uint64_t lateness_p50_ns = 0;
     std::uint64_t lateness_p99_ns = 0;
     std::uint64_t lateness_max_ns = 0;
+    std::uint64_t step_mean_ns = 0;  // from waking to the published command
+    std::uint64_t step_max_ns = 0;
     std::uint64_t deadline_misses = 0;
     std::uint64_t bus_cycles = 0;
     std::uint64_t bus_overruns = 0;
@@ -84,6 +86,8 @@ public:
     bool running() const { return rt_.joinable(); }
     DriverStats stats() const;
     const LinkStats& link_stats() const { return link_stats_; }
+    const DurationHistogram& lateness() const { return lateness_; }
+    const DurationHistogram& step_times() const { return step_times_; }
     const ControlLoop& loop() const { return loop_; }
     const DriverConfig& config() const { return config_; }
     const std::string& port() const { return port_; }
@@ -121,7 +125,8 @@ private:
     TripleBuffer<Joints> feedback_;
     SpscRing<LogSample, 8192> log_;
     LinkStats link_stats_;
-    Lateness lateness_;
+    DurationHistogram lateness_;
+    DurationHistogram step_times_;
     std::atomic<std::uint64_t> deadline_misses_{0};
     std::atomic<std::uint64_t> page_faults_{0};
     std::atomic<std::uint64_t> bus_cycles_{0};

@@ -42,7 +42,8 @@ void Driver::run_loop() noexcept {
     std::uint64_t faults_before = 0;
     while (!stopping_.load(std::memory_order_relaxed)) {
         sleep_until(deadline);
-        const std::int64_t late = monotonic_ns() - deadline;
+        const std::int64_t woke = monotonic_ns();
+        const std::int64_t late = woke - deadline;
         lateness_.add(late);
         if (late > period) {
             // Steps that were missed are not made up for: the next one is the newest that is due.
@@ -51,6 +52,7 @@ void Driver::run_loop() noexcept {
             deadline += missed * period;
         }
         loop_.step(deadline, feedback_.read());
+        step_times_.add(monotonic_ns() - woke);
         if (until_log-- == 0) {
             until_log = config_.log_every - 1;
             const Published seen = loop_.published();

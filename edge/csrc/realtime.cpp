@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <link.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +28,18 @@ std::string request_fifo(int priority) {
            " in the systemd unit, 'rtprio " + wanted + "' in /etc/security/limits.d, or CAP_SYS_NICE";
 }
 
+namespace {
+
+// The limit on locked memory is not for those who hold CAP_IPC_LOCK, and a container may have that without the right
+// to raise limits.
+bool exempt_from_lock_limit() noexcept {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3]{};
+    return ::syscall(SYS_capget, &header, held) == 0 && (held[0].effective & (1u << CAP_IPC_LOCK)) != 0;
+}
+
+}  // namespace
+
 std::string request_locked_memory() {
     // Under a limit a lock that succeeds now would make a later allocation fail: better not to have it. Pages are
     // locked as they are touched, because models are mapped whole and read in part.
@@ -33,7 +47,7 @@ std::string request_locked_memory() {
     ::getrlimit(RLIMIT_MEMLOCK, &limit);
     const bool limited = limit.rlim_cur != RLIM_INFINITY;
     const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
-    if (limited && ::setrlimit(RLIMIT_MEMLOCK, &unlimited) != 0) {
+    if (limited && !exempt_from_lock_limit() && ::setrlimit(RLIMIT_MEMLOCK, &unlimited) != 0) {
         return "locked memory is limited: grant LimitMEMLOCK=infinity in the systemd unit, 'memlock unlimited' in "
                "/etc/security/limits.d, or CAP_IPC_LOCK";
     }

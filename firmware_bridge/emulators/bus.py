@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from firmware_bridge._feetech import Frame, Parser, encode_status
 from firmware_bridge.emulators.block import ServoBlock
@@ -37,14 +38,15 @@ class ServoBus:
 
     Args:
         block: State of the servos; also carries injected faults.
+        stored: By servo id, EEPROM registers that differ from the factory's, as an earlier client stored them.
 
     Attributes:
         servos: The servos, in order of `block.ids`.
     """
 
-    def __init__(self, block: ServoBlock) -> None:
+    def __init__(self, block: ServoBlock, stored: Mapping[int, Mapping[str, int]] = MappingProxyType({})) -> None:
         self.block = block
-        self.servos = tuple(Servo(block, index) for index in range(len(block.ids)))
+        self.servos = tuple(Servo(block, index, stored.get(id, {})) for index, id in enumerate(block.ids))
         self._parser = Parser()
         self._host_free_ns = 0
         self._replies: deque[_Reply] = deque()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +26,7 @@ class BusProcess:
         holding: Goals the servos hold with torque on, as an earlier client left them; by default torque is off.
         link: Also make this symbolic link to the pty, for a stable name.
         wiretap: Append what the host sends to this file, as records of `server.TAP`.
+        registers: By servo id, EEPROM registers that differ from the factory's, as an earlier client stored them.
 
     Attributes:
         port: Path of the tty that a client opens at 1 Mbps.
@@ -44,6 +46,7 @@ class BusProcess:
         holding: Sequence[int] | None = None,
         link: Path | None = None,
         wiretap: Path | None = None,
+        registers: Mapping[int, Mapping[str, int]] | None = None,
     ) -> None:
         self.block, descriptor = ServoBlock.shared(ids)
         if position is not None:
@@ -52,6 +55,7 @@ class BusProcess:
             self.block.goal[:], self.block.torque[:] = holding, 1
         command = [sys.executable, "-m", "firmware_bridge.emulators.server", str(descriptor)]
         command += [] if wiretap is None else ["--wiretap", str(wiretap)]
+        command += [] if registers is None else ["--stored", json.dumps(registers)]
         root = str(Path(__file__).resolve().parents[2])  # found from any working directory
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
         try:

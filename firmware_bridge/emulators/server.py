@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import json
 import os
 import select
 import signal
@@ -62,9 +63,11 @@ def main() -> None:
     """Body of the process: prints the port, then serves."""
     parser = argparse.ArgumentParser()
     parser.add_argument("descriptor", type=int, help="of the shared servo block")
+    parser.add_argument("--stored", type=json.loads, default={}, help="registers by name by servo id, as JSON")
     parser.add_argument("--wiretap", type=Path, help="write what comes from the host to this file")
     arguments = parser.parse_args()
-    bus = ServoBus(ServoBlock.attach(arguments.descriptor))
+    stored = {int(id): registers for id, registers in arguments.stored.items()}
+    bus = ServoBus(ServoBlock.attach(arguments.descriptor), stored)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
     tty.setraw(slave)

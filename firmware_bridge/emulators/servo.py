@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from firmware_bridge._feetech import from_sign_magnitude, to_sign_magnitude
 from firmware_bridge.emulators.block import ServoBlock
 from firmware_bridge.emulators.registers import BAUD_RATES, EEPROM_END, READ_ONLY, REGISTERS
@@ -16,14 +19,17 @@ class Servo:
     Args:
         block: Where goals go to and measurements come from.
         index: Which servo of the block. If its torque is on there, it was left holding its goal.
+        stored: EEPROM registers by name that differ from the factory's, as an earlier client stored them.
     """
 
-    def __init__(self, block: ServoBlock, index: int) -> None:
+    def __init__(self, block: ServoBlock, index: int, stored: Mapping[str, int] = MappingProxyType({})) -> None:
         self._block, self._index = block, index
         self._table = bytearray(_TABLE_BYTES)
         for name, register in REGISTERS.items():
             self._poke(name, register.factory)
         self._poke("id", block.ids[index])
+        for name, value in stored.items():
+            self._poke(name, value)
         self._eeprom = bytes(self._table[:EEPROM_END])
         self._pending: tuple[int, bytes] | None = None
         goal, torque = int(block.goal[index]), int(block.torque[index])

@@ -18,6 +18,10 @@ int64_t safety_smaller(int64_t a, int64_t b)
     return (a + b - llabs(a - b)) / 2;
 }
 
+/*@ requires -(1 << 30) < value < 1 << 30;
+    assigns \nothing;
+    ensures \result == \max(value, 0);
+*/
 static int32_t positive_part(int32_t value)
 {
     return (value + abs(value)) / 2;
@@ -34,6 +38,11 @@ int32_t safety_hardest(const safety_limits *limits, int32_t speed)
     /* x changes the velocity by x + (x - J) + (x - 2 J) + ..., `parts` terms, which is parts * x - ramp. */
     int32_t parts = 1;
     int32_t ramp = 0;
+    /*@ loop invariant next == parts * limits->max_jerk && 2 * ramp == limits->max_jerk * (parts * (parts - 1));
+        loop invariant 1 <= parts <= next && (ramp == 0 <==> parts == 1) && 0 <= ramp && (ramp == 0 || ramp <= speed);
+        loop assigns next, ramp, parts;
+        loop variant speed - ramp;
+    */
     for (int32_t next = limits->max_jerk; safety_sign(speed - ramp - next) == 1; next += limits->max_jerk) {
         ramp += next;
         ++parts;
@@ -50,6 +59,10 @@ int32_t safety_braking(const safety_limits *limits, int32_t velocity, int32_t ac
 }
 
 /* What one more tick of ramp takes away from the velocity at release: its own part and that of the longer release. */
+/*@ requires -(1 << 28) <= braking <= 1 << 28 && 0 <= jerk <= 1 << 28;
+    assigns \nothing;
+    ensures \result == \max(braking + jerk, 0) + \max(braking, 0);
+*/
 static int32_t ramp_cost(int32_t braking, int32_t jerk)
 {
     return positive_part(braking + jerk) + positive_part(braking);

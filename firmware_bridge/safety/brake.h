@@ -21,17 +21,47 @@ typedef struct {
 } safety_path;
 
 /* -1 for negative, 1 otherwise. */
+/*@ assigns \nothing;
+    ensures \result == (value < 0 ? -1 : 1);
+*/
 int32_t safety_sign(int64_t value);
+
+/*@ requires -(1 << 61) <= a <= 1 << 61 && -(1 << 61) <= b <= 1 << 61;
+    assigns \nothing;
+    ensures \result == \max(a, b);
+*/
 int64_t safety_larger(int64_t a, int64_t b);
+
+/*@ requires -(1 << 61) <= a <= 1 << 61 && -(1 << 61) <= b <= 1 << 61;
+    assigns \nothing;
+    ensures \result == \min(a, b);
+*/
 int64_t safety_smaller(int64_t a, int64_t b);
 
 /* Velocity once the acceleration has gone to zero at max_jerk. */
+/*@ requires \valid_read(limits) && safety_good(*limits);
+    requires -limits->max_acceleration <= acceleration <= limits->max_acceleration;
+    requires -(5 << 26) <= velocity <= 5 << 26;
+    assigns \nothing;
+    ensures -(1 << 30) <= \result <= 1 << 30;
+*/
 int32_t safety_released(const safety_limits *limits, int32_t velocity, int32_t acceleration);
 
 /* Hardest acceleration, taken now, from which letting go at max_jerk changes the velocity by `speed` >= 0 at most. */
+/*@ requires \valid_read(limits) && safety_good(*limits);
+    requires -(5 << 27) <= speed <= 5 << 27;
+    assigns \nothing;
+    ensures speed >= 0 ==> 0 <= \result;
+*/
 int32_t safety_hardest(const safety_limits *limits, int32_t speed);
 
 /* The brake's next acceleration. */
+/*@ requires \valid_read(limits) && safety_good(*limits);
+    requires -limits->max_acceleration <= acceleration <= limits->max_acceleration;
+    requires -(5 << 26) <= velocity <= 5 << 26;
+    assigns \nothing;
+    ensures -limits->max_acceleration <= \result <= limits->max_acceleration;
+*/
 int32_t safety_braking(const safety_limits *limits, int32_t velocity, int32_t acceleration);
 
 safety_path safety_stop(const safety_limits *limits, int32_t velocity, int32_t acceleration);

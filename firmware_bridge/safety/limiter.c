@@ -13,11 +13,24 @@ typedef struct {
     int64_t high;
 } span;
 
+/*@ requires -(1 << 61) <= value <= 1 << 61 && -(1 << 61) <= lower <= 1 << 61 && -(1 << 61) <= upper <= 1 << 61;
+    assigns \nothing;
+    ensures \result == \min(\max(value, lower), upper);
+*/
 static int64_t clamp(int64_t value, int64_t lower, int64_t upper)
 {
     return safety_smaller(safety_larger(value, lower), upper);
 }
 
+/*@ requires \valid_read(limits) && safety_good(*limits) && \valid_read(state);
+    requires -limits->max_velocity <= state->velocity <= limits->max_velocity;
+    requires -limits->max_acceleration <= state->acceleration <= limits->max_acceleration;
+    assigns \nothing;
+    ensures -limits->max_acceleration <= \result.low <= limits->max_acceleration;
+    ensures -limits->max_acceleration <= \result.high <= limits->max_acceleration;
+    ensures state->acceleration - limits->max_jerk <= \result.low;
+    ensures \result.high <= state->acceleration + limits->max_jerk;
+*/
 static span reachable(const safety_limits *limits, const safety_state *state)
 {
     const int64_t fastest = safety_hardest(limits, limits->max_velocity - state->velocity);
@@ -28,6 +41,13 @@ static span reachable(const safety_limits *limits, const safety_state *state)
                   safety_smaller(most, (int64_t)state->acceleration + limits->max_jerk)};
 }
 
+/*@ requires \valid_read(state) && -(1 << 26) <= acceleration <= 1 << 26;
+    requires -(1 << 41) <= state->position <= 1 << 41 && -(1 << 27) <= state->velocity <= 1 << 27;
+    assigns \nothing;
+    ensures \result.acceleration == acceleration;
+    ensures \result.velocity == state->velocity + acceleration;
+    ensures \result.position == state->position + \result.velocity;
+*/
 static safety_state next(const safety_state *state, int64_t acceleration)
 {
     safety_state moved = *state;
@@ -74,6 +94,10 @@ static int64_t pursue(const safety_limits *limits, const safety_state *state, co
 }
 
 /* Within the position limits, or, of a joint outside them, no farther out than where it comes from. */
+/*@ requires \valid_read(limits) && safety_good(*limits) && -(1 << 41) <= from <= 1 << 41;
+    assigns \nothing;
+    ensures \result <==> \min(limits->lower, from) <= to <= \max(limits->upper, from);
+*/
 static bool no_farther(const safety_limits *limits, int64_t from, int64_t to)
 {
     return safety_smaller(limits->lower, from) <= to && to <= safety_larger(limits->upper, from);
@@ -92,6 +116,10 @@ safety_state safety_at_rest(int64_t position)
     return (safety_state){position, 0, 0};
 }
 
+/*@ requires 0 <= bound <= 1 << 61;
+    assigns \nothing;
+    ensures \result <==> -bound <= value <= bound;
+*/
 static bool bounded(int64_t value, int64_t bound)
 {
     return -bound <= value && value <= bound;

@@ -34,6 +34,20 @@ typedef struct {
     int32_t release; /* velocity lost from the first tick at max_acceleration until the brake has let go of it */
 } safety_limits;
 
+/* What safety_limits_from promises; `ticks` are those of the ramp from max_acceleration to none. */
+/*@ predicate safety_sound(safety_limits limits, integer ticks) =
+      -(1 << 40) <= limits.lower <= 1 << 40 && -(1 << 40) <= limits.upper <= 1 << 40 &&
+      16 <= limits.max_velocity <= 1 << 27 &&
+      16 <= limits.max_acceleration <= 1 << 26 &&
+      16 <= limits.max_jerk <= 2 * limits.max_acceleration &&
+      ticks * limits.max_jerk <= limits.max_acceleration < (ticks + 1) * limits.max_jerk &&
+      0 <= ticks < 1024 && limits.max_acceleration * (ticks + 1) <= 1 << 27 &&
+      2 * limits.release == 2 * limits.max_acceleration * (ticks + 1) - limits.max_jerk * (ticks * (ticks + 1));
+
+    predicate safety_good(safety_limits limits) =
+      safety_sound(limits, limits.max_acceleration / limits.max_jerk);
+*/
+
 typedef struct {
     int64_t position;
     int32_t velocity;

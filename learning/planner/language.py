@@ -20,14 +20,13 @@ from learning.planner.pictures import Picture, Studio
 from learning.planner.programs import Tree, picture_task, questions, text_lesson, text_task, tree_of, walk
 from learning.planner.vision import Views
 from learning.sim.scene import Scene, sample_names, sample_scene
+from learning.tasks import PICTURE_ONLY
 
 BATCH = 8
 MAX_TOKENS = 448
 """Of text behind one picture."""
 _QUESTIONS = 1
 _CUBES_FOR_PLATES = (1, 2, 2, 2, 2, 3)
-RENAMED = 0.7
-"""Share of text lessons that are about objects of other names."""
 ALIGNMENT = 0.3
 """Weight of `Alignment.loss`."""
 
@@ -103,13 +102,12 @@ class Lessons:
         return scene, moment, trees + self._text(scene, trees, rng)
 
     def _text(self, scene: Scene, trees: Sequence[Tree], rng: np.random.Generator) -> list[Tree]:
-        """Lessons that need no picture, as many as fit behind `trees`; most are about objects of other names."""
+        """Lessons that need no picture, as many as fit behind `trees`."""
         length, more = 1 + sum(self.packer.length(tree) for tree in trees), list[Tree]()
         while length < MAX_TOKENS or not (trees or more):
             task = text_task([item.name for item in scene.items], rng)
             if task is not None:
-                tree = text_lesson(walk(task, scene.items, rng), rng)
-                tree = renamed(tree, rng) if rng.random() < RENAMED else tree
+                tree = renamed(text_lesson(walk(task, scene.items, rng), rng), rng)
                 length += self.packer.length(tree)
                 if length <= MAX_TOKENS or not (trees or more):
                     more.append(tree)
@@ -130,7 +128,8 @@ class Lessons:
             return scene, start, []
         walked = walk(task, start.items, rng)
         seen = 0 if rng.random() < 0.2 else int(rng.integers(len(walked.moments)))
-        return scene, walked.moments[seen], [tree_of(walked, seen)]
+        tree = tree_of(walked, seen)
+        return scene, walked.moments[seen], [tree if task.kind in PICTURE_ONLY else renamed(tree, rng)]
 
     def batch(self, rng: np.random.Generator, count: int = BATCH, *, polish: bool = False) -> Batch:
         """Random lessons, rendered and packed. With `polish`: no questions, and a second row of text."""

@@ -1,8 +1,8 @@
 """Other names for the objects of a lesson, so that what goes where is copied from the task and not remembered.
 
 Six colours make 36 pairs, and a few of them are held out. A small language model that has seen every other pair ten
-thousand times learns that these never come: it then does all of the tasks but theirs. Among many names no pair says
-anything.
+thousand times learns that these never come: it then does all of the tasks but theirs. So every name, a colour's or
+another, comes about as often as any other: among 900 pairs, that one has not come says nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ OTHERS = (
 )  # fmt: skip
 """Words that stand where a colour stands; no robot API here has them."""
 
-_SHARE = 0.6
+_SHARE = len(OTHERS) / (len(OTHERS) + len(COLOURS))
 _COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
 
 
 def renamed(tree: Tree, rng: np.random.Generator) -> Tree:
-    """The same lesson with most colours, each everywhere in it, replaced by other words."""
+    """The same lesson with most colours, each everywhere in it, replaced by other words: all names are as likely."""
     drawn = rng.choice(OTHERS, len(COLOURS), replace=False)
     words = {colour: str(other) for colour, other in zip(COLOURS, drawn, strict=True) if rng.random() < _SHARE}
 

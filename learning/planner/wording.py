@@ -66,6 +66,10 @@ MORE: Mapping[str, tuple[str, ...]] = {
         "use the {b} as the bottom of a tower and the {a} as its top",
         "make a tower whose top is the {a} and whose bottom is the {b}",
         "a tower of two with the {b} below the {a}",
+        "build a pile from the {b} with the {a} on top of it",
+        "put up a tower, the {b} at the bottom and the {a} on top",
+        "i want a pile of the {b} and the {a} with the {a} on top",
+        "let the {b} have the {a} on top",
     ),
     "swap": (
         "the {a} goes where the {b} is and the {b} where the {a} is",

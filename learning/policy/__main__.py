@@ -26,7 +26,7 @@ from learning.policy.refiner import Refiner, refiner_loss
 from learning.policy.student import load_part
 from learning.policy.trainer import train
 
-_DEFAULT_STEPS = {"encoder": 9000, "flat": 9000, "refiner": 8000, "teacher": 16000, "student": 10000}
+_DEFAULT_STEPS = {"encoder": 10000, "flat": 9000, "refiner": 8000, "teacher": 16000, "student": 10000}
 _HEAD_BATCH, _HEAD_RATE = 256, 5e-4
 _VIEWS = 1
 
