@@ -183,6 +183,19 @@ static void silence_brakes(void)
     REQUIRE(arm.gate.arm == BRIDGE_BRAKING);
 }
 
+/* From when it came, not from when it was sent; and however late the tick is that looks. */
+static void life_begins_on_arrival(void)
+{
+    bench arm = running();
+    bridge_message held = command(&arm);
+    held.as.command.order.basis_us -= EXPIRY_MS * 1000 - 1;
+    REQUIRE(receives(&arm, held) == BRIDGE_FOLLOW);
+    waits(&arm, EXPIRY_MS * 1000 - 1, 0);
+    REQUIRE(arm.gate.arm == BRIDGE_RUNNING);
+    waits(&arm, UINT32_C(2000000000), 0);
+    REQUIRE(arm.gate.arm == BRIDGE_BRAKING && arm.gate.faults == BRIDGE_FAULT_EXPIRED);
+}
+
 /* Even when the command that is too late arrives before the tick that would have said so. */
 static void too_late_is_too_late(void)
 {
@@ -269,6 +282,7 @@ void test_bridge_gate(void)
     every_order_counts_once_and_in_order();
     what_was_held_up_is_not_followed();
     silence_brakes();
+    life_begins_on_arrival();
     too_late_is_too_late();
     a_stop_always_counts();
     another_computer_stops_the_arm();

@@ -108,9 +108,23 @@ static void a_burst_costs_one_frame(void)
     }
 }
 
+static void counters(void)
+{
+    const bridge_message *sent = &bridge_vectors[STOP].message;
+    const frame intact = framed(sent);
+    const uint8_t noise[] = {1, 2, 3, 4, 5, 0, 0, 0, 9};
+    bridge_parser parser;
+    bridge_parser_init(&parser);
+    REQUIRE(found(&parser, noise, sizeof noise, sent) == 0);
+    REQUIRE(parser.corrupt == 1 && parser.skipped == 6);
+    REQUIRE(found(&parser, intact.at, intact.count, sent) == 1);
+    REQUIRE(parser.corrupt == 2 && parser.skipped == 6 && parser.frames == 1);
+}
+
 void test_bridge_serial(void)
 {
     vectors();
+    counters();
     garbage_costs_nothing();
     a_wrong_bit_costs_one_frame();
     a_burst_costs_one_frame();
