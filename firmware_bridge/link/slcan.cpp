@@ -203,8 +203,12 @@ Io SlcanLink::send(const CanFrame& frame, std::int64_t deadline_ns) noexcept {
     outgoing_at_ = 0;
     outgoing_end_ = slcan_format(frame, outgoing_);
     result = finish_line(deadline_ns);
-    counters_.sent += outgoing_at_ > 0;
-    if (acknowledges_ && outgoing_at_ > 0) {
+    if (outgoing_at_ == 0) {
+        outgoing_end_ = 0;  // nothing of it went: nothing of it is to go later, in place of a newer command
+        return result;
+    }
+    counters_.sent += 1;
+    if (acknowledges_) {
         unanswered_ += 1;
         if (result == Io::ok && config_.window == 1) {
             result = await_answers(0, deadline_ns);

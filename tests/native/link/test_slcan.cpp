@@ -143,12 +143,14 @@ TEST_CASE("slcan: a line that was cut by a deadline is finished before the next 
     FakeLine line(acknowledge);
     SlcanLink link(line);
     line.written.clear();
+    line.room = 0;
+    CHECK(link.send(frame_of(0x111), kFar) == Io::timeout);  // nothing went, and nothing of it ever will
     line.room = 3;
     CHECK(link.send(frame_of(0x123), kFar) == Io::timeout);
     CHECK(link.send(frame_of(0x456), kFar) == Io::timeout);
     CHECK(line.written == "t12");
     line.room = 100;
-    CHECK(link.send(frame_of(0x789 & 0x7FF), kFar) == Io::ok);
+    CHECK(link.send(frame_of(0x789), kFar) == Io::ok);
     CHECK(line.written == "t1230\rt7890\r");
     CHECK(link.counters().sent == 2);
 }
