@@ -27,5 +27,6 @@ void bind_arm(py::module_& module);
 void bind_loop(py::module_& module);
 void bind_memory(py::module_& module);
 void bind_driver(py::module_& module);
+void bind_can(py::module_& module);
 
 }  // namespace edgearm::bindings
