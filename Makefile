@@ -12,7 +12,7 @@ LLAMA := llama-cpp-python==0.3.36
 # A compiler, the C++ tests' framework, and the off-screen renderer of the simulated cameras.
 DEBIAN := build-essential doctest-dev libegl1 libgl1-mesa-dri
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
-NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/safety/*)
+NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/link/* firmware_bridge/safety/*)
 
 TASK ?=
 SEED ?=
@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize coverage-safety coverage-codec mutation-safety prove-safety fuzz clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan coverage-safety coverage-codec mutation-safety prove-safety fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,11 @@ sanitize: $(STAMPS)/built ## Run the C++ tests under ASan, UBSan and TSan
 	for preset in asan tsan; do \
 		$(BIN)/cmake --preset $$preset && $(BIN)/cmake --build --preset $$preset && $(BIN)/ctest --preset $$preset || exit 1; \
 	done
+
+test-socketcan: $(STAMPS)/built ## Run the SocketCAN link on Debian's kernel in qemu (a minute; says why if it cannot)
+	$(BIN)/cmake --preset dev
+	$(BIN)/cmake --build --preset dev --target edgearm_vcan_tests
+	tests/native/vcan/run.sh build/dev
 
 coverage-safety: ## Line and branch coverage of the safety folder: fails below 100 %
 	tests/safety/coverage.sh

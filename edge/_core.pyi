@@ -347,3 +347,99 @@ class Driver:
     def running(self) -> bool: ...
     @property
     def port(self) -> str: ...
+
+CanResult = Literal["ok", "timeout", "gone", "corrupt", "refused"]
+"""How a transfer ended. `gone`: unplugged or switched off, open the link again. `corrupt`: damage was skipped.
+`refused`: the bus cannot carry the frame, the controller is off the bus, or the adapter said no, to this frame or to an
+earlier one it had not answered yet."""
+
+class CanFrame:
+    """One frame. Whether a bus can carry it is for `send` to say.
+
+    Args:
+        id: 11 bits, or 29 if `extended`.
+        data: Up to 8 bytes; in CAN FD up to 64, of the lengths that CAN FD has.
+        remote: Asks for `length` bytes and carries none.
+        bit_rate_switch: Of CAN FD: the data goes at the data bit rate.
+    """
+
+    def __init__(
+        self,
+        id: int,
+        data: bytes = b"",
+        *,
+        extended: bool = False,
+        remote: bool = False,
+        fd: bool = False,
+        bit_rate_switch: bool = False,
+        length: int | None = None,
+    ) -> None: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def extended(self) -> bool: ...
+    @property
+    def remote(self) -> bool: ...
+    @property
+    def fd(self) -> bool: ...
+    @property
+    def bit_rate_switch(self) -> bool: ...
+    @property
+    def length(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+
+class CanCounters(TypedDict):
+    sent: int
+    received: int
+    refused: int
+    corrupt: int
+    overruns: int
+    unanswered: int
+    bus_errors: int
+
+class _CanLink:
+    def send(self, frame: CanFrame, timeout_ns: int) -> CanResult: ...
+    def receive(self, timeout_ns: int) -> tuple[CanResult, CanFrame]:
+        """The next frame of another node; the frame means something with "ok" only."""
+    @property
+    def path(self) -> str: ...
+    @property
+    def state(self) -> Literal["unknown", "active", "warning", "passive", "off"]:
+        """Of the controller; "unknown" for slcan, which does not tell."""
+    @property
+    def counters(self) -> CanCounters: ...
+
+class SlcanLink(_CanLink):
+    """A CAN bus behind a USB adapter that speaks slcan. One thread at a time.
+
+    Args:
+        port: The adapter's serial port.
+        data_bit_rate: Of CAN FD; 0 for a classic bus.
+        window: Frames that may be without acknowledgement; with 1 the result of `send` is about this very frame.
+
+    Raises:
+        LinkError: The port is missing, busy or no serial port, no slcan adapter answers, or it refuses a rate.
+    """
+
+    def __init__(self, port: str, *, bit_rate: int = 1_000_000, data_bit_rate: int = 0, window: int = 16) -> None: ...
+    @property
+    def acknowledges(self) -> bool:
+        """False for firmware that never does: refused frames then go unnoticed."""
+    @property
+    def stable_path(self) -> str:
+        """The name to open the same adapter by after it was unplugged."""
+
+class SocketCanLink(_CanLink):
+    """A CAN bus behind an interface of the kernel, which is up with its bit rates set. One thread at a time.
+
+    Args:
+        interface: E.g. can0.
+        loopback: Let other programs of this machine hear what is sent.
+
+    Raises:
+        LinkError: The kernel has no CAN, or the interface is missing, of another kind, down, or without CAN FD.
+    """
+
+    def __init__(self, interface: str, *, fd: bool = False, loopback: bool = False) -> None: ...

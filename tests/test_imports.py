@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,16 @@ def test_only_the_wiring_knows_the_native_core(name: str) -> None:
     wiring = {"edge.runtime", "edge.machine", "edge.earlier", "edge.doctor", "edge.cli"}
     if name not in wiring:
         assert not any(under(other, {"edge._core"}) for other in imports(MODULES[name]))
+
+
+def test_the_wire_knows_neither_the_core_nor_python() -> None:
+    """C and C++ of firmware_bridge include their own headers and the system's, whatever the build's include path is."""
+    sources = [path for path in (ROOT / "firmware_bridge").rglob("*") if path.suffix in {".c", ".h", ".cpp", ".hpp"}]
+    ours = {path.name for path in sources}
+    for path in sources:
+        quoted = set(re.findall(r'^#include "([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE))
+        assert quoted <= ours, path
+        assert "Python.h" not in path.read_text(encoding="utf-8"), path
 
 
 def run(script: str) -> str:

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "error.hpp"
+#include "open_link.hpp"
 
 namespace edgearm {
 
@@ -42,7 +43,7 @@ bool PlausibilityGate::admit(std::size_t joint, double value, std::int64_t now_n
 }
 
 ArmLink::ArmLink(const Arm& arm, const std::string& port, LinkStats& stats)
-    : arm_(arm), stats_(stats), port_(port), bus_(port_), gate_(arm) {
+    : arm_(arm), stats_(stats), port_(open_link<link::SerialPort>(port)), bus_(port_), gate_(arm) {
     for (std::size_t i = 0; i < kJoints; ++i) {
         ids_[i] = arm.spec().joints[i].servo_id;
     }

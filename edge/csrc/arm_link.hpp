@@ -9,6 +9,7 @@
 
 #include "arm.hpp"
 #include "feetech_bus.hpp"
+#include "serial_port.hpp"
 
 namespace edgearm {
 
@@ -59,6 +60,8 @@ public:
     ArmLink(const Arm& arm, const std::string& port, LinkStats& stats);
 
     const std::string& path() const { return port_.path(); }
+    // The name to find the same adapter by, should it come back as another port.
+    const std::string& stable_path() const { return port_.stable_path(); }
 
     // Where every joint is, from two readings that agree. Throws Error.
     Joints measure();
@@ -83,7 +86,7 @@ private:
 
     const Arm& arm_;
     LinkStats& stats_;
-    SerialPort port_;
+    link::SerialPort port_;
     FeetechBus bus_;
     PlausibilityGate gate_;
     std::array<std::uint8_t, kJoints> ids_{};

@@ -73,11 +73,12 @@ void translate(std::exception_ptr pointer) {
 
 PYBIND11_MODULE(_core, module) {
     namespace bindings = edgearm::bindings;
-    module.doc() = "The native core: arm, control loop, subtask memory, servo driver.";
+    module.doc() = "The native core: arm, control loop, subtask memory, servo driver, CAN links.";
     pybind11::register_exception_translator(bindings::translate);
     bindings::bind_arm(module);
     bindings::bind_loop(module);
     bindings::bind_bus(module);
     bindings::bind_memory(module);
     bindings::bind_driver(module);
+    bindings::bind_can(module);
 }

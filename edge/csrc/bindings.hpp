@@ -28,5 +28,6 @@ void bind_bus(py::module_& module);
 void bind_loop(py::module_& module);
 void bind_memory(py::module_& module);
 void bind_driver(py::module_& module);
+void bind_can(py::module_& module);
 
 }  // namespace edgearm::bindings

@@ -1,5 +1,6 @@
 #include "arm_link.hpp"
 #include "bindings.hpp"
+#include "open_link.hpp"
 
 namespace edgearm::bindings {
 
@@ -10,7 +11,7 @@ constexpr int kTries = 2;
 // A port and the servos behind it, for tools that look and set up; never together with a driver on the same port.
 class ServoBus {
 public:
-    explicit ServoBus(const std::string& port) : port_(port), bus_(port_) {}
+    explicit ServoBus(const std::string& port) : port_(open_link<link::SerialPort>(port)), bus_(port_) {}
 
     py::object ping(std::uint8_t id, std::int64_t timeout_ns) { return answer(bus_.ping(id, timeout_ns, 1)); }
     py::object read(std::uint8_t id, std::uint8_t address, std::uint8_t length, std::int64_t timeout_ns) {
@@ -26,7 +27,7 @@ private:
                               py::bytes(reinterpret_cast<const char*>(reply.params.data()), reply.params.size()));
     }
 
-    SerialPort port_;
+    link::SerialPort port_;
     FeetechBus bus_;
 };
 

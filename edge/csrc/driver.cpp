@@ -80,6 +80,7 @@ void Driver::launch() {
     auto link = std::make_unique<ArmLink>(loop_.arm(), port_, link_stats_);
     const Joints pose = link->measure();
     loop_.claim();
+    reopen_as_ = link->stable_path();
     link_ = std::move(link);
     awake_ = std::make_unique<AwakeCores>();
     set_text(link_text_, "");

@@ -117,6 +117,7 @@ private:
 
     // Bus thread, once it runs.
     std::unique_ptr<ArmLink> link_;
+    std::string reopen_as_;  // the adapter's lasting name
     bool engaged_ = false;
     std::int64_t retry_at_ns_ = 0;
     std::int64_t retry_pause_ns_ = 0;

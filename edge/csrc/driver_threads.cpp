@@ -115,7 +115,7 @@ void Driver::lose_link(const std::string& reason) noexcept {
 
 void Driver::reconnect() noexcept {
     try {
-        link_ = std::make_unique<ArmLink>(loop_.arm(), port_, link_stats_);
+        link_ = std::make_unique<ArmLink>(loop_.arm(), reopen_as_, link_stats_);
         connected_ = true;
         set_text(link_text_, "");
     } catch (const std::exception& error) {

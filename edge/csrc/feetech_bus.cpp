@@ -10,13 +10,13 @@ using Buffer = std::array<std::uint8_t, FEETECH_MAX_FRAME>;
 
 }  // namespace
 
-FeetechBus::FeetechBus(SerialPort& port) : port_(port) {
+FeetechBus::FeetechBus(link::ByteLink& line) : line_(line) {
     feetech_parser_init(&parser_, kReplyParams);
 }
 
 void FeetechBus::begin() noexcept {
     // What is still on the line answers an earlier request.
-    port_.discard_input();
+    line_.discard_input();
     feetech_parser_reset(&parser_);
     incoming_at_ = incoming_end_ = 0;
 }
@@ -31,7 +31,7 @@ Io FeetechBus::next_frame(feetech_frame& frame, std::int64_t deadline_ns) noexce
         }
         if (incoming_at_ == incoming_end_) {
             incoming_at_ = 0;
-            if (const Io result = port_.read(incoming_, deadline_ns, incoming_end_); result != Io::ok) {
+            if (const Io result = line_.read(incoming_, deadline_ns, incoming_end_); result != Io::ok) {
                 return result;
             }
         }
@@ -45,7 +45,7 @@ Reply FeetechBus::transact(std::uint8_t id, std::span<const std::uint8_t> reques
     for (int attempt = 0; attempt < tries; ++attempt) {
         begin();
         const std::int64_t deadline = monotonic_ns() + timeout_ns;
-        reply.io = port_.write(request, deadline);
+        reply.io = line_.write(request, deadline);
         feetech_frame frame{};
         while (reply.io == Io::ok && (reply.io = next_frame(frame, deadline)) == Io::ok) {
             if (frame.id == id && frame.count == params) {
@@ -93,7 +93,7 @@ Io FeetechBus::sync_write(std::uint8_t address, std::span<const std::uint8_t> id
     Buffer request;
     const std::size_t size =
         feetech_sync_write(address, 2, ids.data(), data.data(), ids.size(), request.data(), request.size());
-    return port_.write({request.data(), size}, deadline_ns);
+    return line_.write({request.data(), size}, deadline_ns);
 }
 
 Io FeetechBus::sync_read(std::uint8_t address, std::span<const std::uint8_t> ids, std::span<WordReply> replies,
@@ -102,7 +102,7 @@ Io FeetechBus::sync_read(std::uint8_t address, std::span<const std::uint8_t> ids
     Buffer request;
     const std::size_t size = feetech_sync_read(address, 2, ids.data(), ids.size(), request.data(), request.size());
     begin();
-    Io result = port_.write({request.data(), size}, deadline_ns);
+    Io result = line_.write({request.data(), size}, deadline_ns);
     std::size_t missing = ids.size();
     feetech_frame frame{};
     while (missing > 0 && result == Io::ok && (result = next_frame(frame, deadline_ns)) == Io::ok) {

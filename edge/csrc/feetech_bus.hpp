@@ -6,13 +6,16 @@
 #include <span>
 #include <vector>
 
-#include "serial_port.hpp"
+#include "byte_link.hpp"
 
 extern "C" {
 #include "feetech.h"
 }
 
 namespace edgearm {
+
+using link::Io;
+using link::monotonic_ns;
 
 struct Reply {
     Io io = Io::timeout;
@@ -36,8 +39,8 @@ struct BusCounters {
 
 class FeetechBus {
 public:
-    // `port` must outlive the bus.
-    explicit FeetechBus(SerialPort& port);
+    // `line` must outlive the bus.
+    explicit FeetechBus(link::ByteLink& line);
 
     // Unicast transactions: every one is answered by a status frame. Tried `tries` times.
     Reply ping(std::uint8_t id, std::int64_t timeout_ns, int tries);
@@ -64,7 +67,7 @@ private:
     Io next_frame(feetech_frame& frame, std::int64_t deadline_ns) noexcept;
     void begin() noexcept;
 
-    SerialPort& port_;
+    link::ByteLink& line_;
     feetech_parser parser_{};
     std::array<std::uint8_t, 256> incoming_{};
     std::size_t incoming_at_ = 0;

@@ -1,18 +1,36 @@
-"""Devices that are not there: a bus of Feetech STS3215 servos on a pty, no kinder than the real one.
+"""Devices that are not there: Feetech STS3215 servos, slcan adapters on a CAN bus; on ptys, no kinder than real.
 
 ServoBus(block)        pure: bytes and a clock in, bytes out
 BusProcess(ids)        the bus in a process of its own, on a pty; `port` is what a client opens
 ServoBlock             what servos and physics tell each other; physics may run in any process
 KinematicServos(block) physics for when there is none: goal followed with a speed limit
 
+CanBus()               pure: one frame at a time, the lowest identifier first
+SlcanAdapter(bus)      pure: an adapter between a serial line and a bus
+SlcanPorts(bus, ...)   adapters on ptys, served by a thread
+
 python -m firmware_bridge.emulators so101
+python -m firmware_bridge.emulators slcan
 """
 
 from __future__ import annotations
 
 from firmware_bridge.emulators.block import ServoBlock
 from firmware_bridge.emulators.bus import ServoBus
+from firmware_bridge.emulators.can_bus import CanBus, CanFrame, EchoNode
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.process import BusProcess
+from firmware_bridge.emulators.slcan import SlcanAdapter
+from firmware_bridge.emulators.slcan_ports import SlcanPorts
 
-__all__ = ["BusProcess", "KinematicServos", "ServoBlock", "ServoBus"]
+__all__ = [
+    "BusProcess",
+    "CanBus",
+    "CanFrame",
+    "EchoNode",
+    "KinematicServos",
+    "ServoBlock",
+    "ServoBus",
+    "SlcanAdapter",
+    "SlcanPorts",
+]

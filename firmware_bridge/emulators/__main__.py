@@ -1,4 +1,4 @@
-"""python -m firmware_bridge.emulators so101: an arm's servos on a pty, for any Feetech client."""
+"""python -m firmware_bridge.emulators so101 | slcan: devices on ptys, for any client that speaks to such devices."""
 
 from __future__ import annotations
 
@@ -9,32 +9,66 @@ import sys
 import time
 from pathlib import Path
 
+from firmware_bridge.emulators.can_bus import CanBus, EchoNode
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.process import SO101_IDS, BusProcess
+from firmware_bridge.emulators.slcan import STYLES, SlcanAdapter
+from firmware_bridge.emulators.slcan_ports import SlcanPorts
 
 _PERIOD_S = 0.004
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m firmware_bridge.emulators",
-        description="Emulates the servos of an arm on a pty: Feetech STS protocol, 1 Mbps. They carry nothing.",
-    )
-    parser.add_argument("arm", choices=("so101",), help="which arm: six STS3215 with ids 1 to 6")
-    parser.add_argument("--link", type=Path, help="also make this symbolic link to the pty, e.g. /tmp/so101")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the link is removed
-    with BusProcess(SO101_IDS, link=arguments.link) as bus, contextlib.suppress(KeyboardInterrupt):
-        print(
-            f"servos {', '.join(map(str, SO101_IDS))} on {arguments.link or bus.port} at 1 Mbps; Ctrl-C ends",
-            flush=True,
-        )
+def run_so101(link: Path | None) -> None:
+    """The servos of an arm, until Ctrl-C."""
+    with BusProcess(SO101_IDS, link=link) as bus, contextlib.suppress(KeyboardInterrupt):
+        print(f"servos {', '.join(map(str, SO101_IDS))} on {link or bus.port} at 1 Mbps; Ctrl-C ends", flush=True)
         servos = KinematicServos(bus.block)
         due = time.monotonic()
         while True:
             servos.step(_PERIOD_S)
             due += _PERIOD_S
             time.sleep(max(0.0, due - time.monotonic()))
+
+
+def run_slcan(link: Path | None, adapters: int, style: str) -> None:
+    """CAN adapters on one bus, until Ctrl-C. One alone has a node to talk to, as nobody else would acknowledge it."""
+    bus = CanBus()
+    made = [SlcanAdapter(bus, style) for _ in range(adapters)]
+    if adapters == 1:
+        bus.nodes.append(EchoNode())
+    links = [] if link is None else [link, *(link.with_name(f"{link.name}-{n}") for n in range(2, adapters + 1))]
+    with SlcanPorts(bus, made, links) as served, contextlib.suppress(KeyboardInterrupt):
+        for path in links or served.ports:
+            print(f"slcan adapter ({style}) on {path}", flush=True)
+        echo = "; a node sends every data frame back with the lowest bit of its identifier turned over"
+        print(f"one CAN bus{echo if adapters == 1 else ''}; Ctrl-C ends", flush=True)
+        while True:
+            signal.pause()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m firmware_bridge.emulators", description="Emulates devices on ptys; point any client at them."
+    )
+    kinds = parser.add_subparsers(dest="device", required=True, metavar="DEVICE")
+    so101 = kinds.add_parser(
+        "so101", help="an arm: six STS3215 with ids 1 to 6, Feetech protocol, 1 Mbps; they carry nothing"
+    )
+    slcan = kinds.add_parser("slcan", help="USB adapters on a CAN bus, which speak slcan")
+    slcan.add_argument(
+        "--adapters", type=int, default=1, help="how many, on one bus; one alone meets a node that echoes"
+    )
+    slcan.add_argument("--style", choices=STYLES, default=STYLES[0], help="whose firmware they behave like")
+    for kind in (so101, slcan):
+        kind.add_argument("--link", type=Path, help="also make this symbolic link to the pty, e.g. /tmp/so101")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the link is removed
+    if arguments.device == "slcan":
+        if arguments.adapters < 1:
+            parser.error(f"--adapters {arguments.adapters}: 1 or more")
+        run_slcan(arguments.link, arguments.adapters, arguments.style)
+    else:
+        run_so101(arguments.link)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+#include "serial_names.hpp"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <vector>
+
+namespace edgearm::link {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string describe(long pid) {
+    if (pid == ::getpid()) {
+        return "this process";
+    }
+    std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+    std::string name;
+    std::getline(file, name);
+    return "process " + std::to_string(pid) + (name.empty() ? "" : " (" + name + ")");
+}
+
+// Who holds the lock on the device's file, from the kernel's list of locks.
+std::optional<long> lock_holder(const struct stat& device) {
+    std::ifstream locks("/proc/locks");
+    for (std::string line; std::getline(locks, line);) {
+        long pid = 0;
+        unsigned major_number = 0;
+        unsigned minor_number = 0;
+        std::uintmax_t inode = 0;
+        if (std::sscanf(line.c_str(), "%*d: FLOCK %*s %*s %ld %x:%x:%" SCNuMAX, &pid, &major_number, &minor_number,
+                        &inode) == 4 &&
+            pid > 0 && major_number == major(device.st_dev) && minor_number == minor(device.st_dev) &&
+            inode == device.st_ino) {
+            return pid;
+        }
+    }
+    return std::nullopt;
+}
+
+// A program that took the port without a lock has it among its open files, if those may be seen.
+std::optional<long> opener(const struct stat& device) {
+    std::error_code ignored;
+    for (const fs::directory_entry& process : fs::directory_iterator("/proc", ignored)) {
+        const std::string name = process.path().filename();
+        if (name.find_first_not_of("0123456789") != std::string::npos) {
+            continue;
+        }
+        for (const fs::directory_entry& file : fs::directory_iterator(process.path() / "fd", ignored)) {
+            struct stat seen{};
+            if (::stat(file.path().c_str(), &seen) == 0 && S_ISCHR(seen.st_mode) && seen.st_rdev == device.st_rdev &&
+                seen.st_ino == device.st_ino) {
+                return std::stol(name);
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::string stable_name(const std::string& path, const std::string& by_id) {
+    std::error_code error;
+    if (fs::is_symlink(path, error)) {
+        return path;
+    }
+    const fs::path device = fs::canonical(path, error);
+    if (error) {
+        return path;
+    }
+    std::string best;
+    for (const fs::directory_entry& entry : fs::directory_iterator(by_id, error)) {
+        std::error_code dangling;
+        const std::string name = entry.path();
+        if (fs::canonical(entry.path(), dangling) == device && (best.empty() || name < best)) {
+            best = name;
+        }
+    }
+    return best.empty() ? path : best;
+}
+
+std::string holder_of(const std::string& path) {
+    struct stat device{};
+    if (::stat(path.c_str(), &device) != 0) {
+        return "";
+    }
+    std::optional<long> pid = lock_holder(device);
+    if (!pid) {
+        pid = opener(device);
+    }
+    return pid ? describe(*pid) : "";
+}
+
+}  // namespace edgearm::link
