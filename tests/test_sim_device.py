@@ -114,7 +114,8 @@ def test_the_driver_does_the_oracles_motion_in_real_time_and_the_judge_agrees() 
     targets = _at_half_speed(_oracle_targets(spec))
     period_ns, horizon, step = 50_000_000, 8, 4
     with SimDevice(spec) as device:
-        loop = ControlLoop(Arm(SO101), LoopConfig(feedback_timeout_ns=400_000_000, watchdog_ns=20_000_000_000))
+        patient = LoopConfig(feedback_timeout_ns=400_000_000, watchdog_ns=20_000_000_000, stall_ns=5_000_000_000)
+        loop = ControlLoop(Arm(SO101), patient)
         driver = Driver(loop, device.port)
         driver.start()
         for k in range(0, len(targets), step):

@@ -141,8 +141,9 @@ def test_a_refused_frame_a_lost_answer_and_a_damaged_line_cost_themselves_only(b
     bench.far.damage_frames = 1
     assert near.send(_core.CanFrame(3), PATIENT) == "ok"
     assert near.send(_core.CanFrame(4), PATIENT) == "ok"
-    assert far.receive(PATIENT)[0] == "corrupt"
-    assert far.receive(PATIENT) == ("ok", _core.CanFrame(4))
+    got = [far.receive(PATIENT) for _ in range(2)]  # both may come in one reading, and then the frame goes first
+    assert sorted(result for result, _ in got) == ["corrupt", "ok"]
+    assert ("ok", _core.CanFrame(4)) in got
     assert near.counters["unanswered"] == 1
     assert far.counters["corrupt"] == 1
 

@@ -64,8 +64,12 @@ void SlcanLink::open() {
         config_.data_bit_rate == 0 ? nullptr : word_for(kDataBitRates, config_.data_bit_rate, "data bit rate");
     // An earlier user may have died in the middle of a line and left the channel open. The first C ends that line, the
     // second is heard. A bare CR would not do: there is firmware that takes it for "the last frame again".
-    acknowledges_ = ask("C\r", false);
-    acknowledges_ = ask("C\r", false) || acknowledges_;
+    const bool first = ask("C\r", false);
+    const bool second = ask("C\r", false);
+    acknowledges_ = first || second;
+    if (!first || !second) {
+        settle();
+    }
     // Silence: no adapter, or one that never acknowledges and can only be recognised by its answer to a question.
     if (!acknowledges_ && !ask("V\r", true)) {
         throw Error(Error::Cause::wrong, "no slcan adapter answers on " + path(),
@@ -100,6 +104,13 @@ bool SlcanLink::ask(const char* text, bool any_line) {
                     "no such device", "check the cable and the adapter's power");
     }
     return last_answer_ != SlcanEvent::none || (any_line && line_came_);
+}
+
+// Waits until the line is quiet: an answer that is only late must not be taken for that of the next command.
+void SlcanLink::settle() {
+    const std::int64_t latest = monotonic_ns() + 4 * config_.answer_timeout_ns;
+    while (monotonic_ns() < latest && take(monotonic_ns() + config_.answer_timeout_ns) == Io::ok) {
+    }
 }
 
 void SlcanLink::command(const char* text, const std::string& doing) {

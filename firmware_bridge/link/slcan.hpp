@@ -44,6 +44,7 @@ private:
 
     void open();
     void command(const char* text, const std::string& doing);
+    void settle();
     bool ask(const char* text, bool any_line);
     Io take(std::int64_t deadline_ns) noexcept;
     void hold(const CanFrame& frame) noexcept;
