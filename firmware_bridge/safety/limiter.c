@@ -191,10 +191,12 @@ unsigned safety_advance(const safety_limits *limits, safety_state *state, const 
     safety_target moving = *target;
     unsigned flags = 0;
     for (uint32_t left = ticks; left != 0; --left) {
-        flags |= safety_step(limits, state, &moving);
-        if (bounded(moving.position, FARTHEST)) {
-            moving.position += moving.velocity;
+        const unsigned taken = safety_step(limits, state, &moving);
+        flags |= taken;
+        if ((taken & SAFETY_REJECTED) != 0) { /* and so never again: nothing moves any more */
+            return flags;
         }
+        moving.position += moving.velocity;
     }
     return flags;
 }

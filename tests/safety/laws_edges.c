@@ -73,6 +73,7 @@ void edges_are_where_they_are_said_to_be(void)
     REQUIRE(safety_advance(limits, &state, &(safety_target){far, 1}, 2) & SAFETY_REJECTED);
     REQUIRE(state.velocity == before.velocity + state.acceleration);
     REQUIRE(safety_advance(limits, &state, &(safety_target){INT64_MAX, INT64_MAX}, 9) == SAFETY_REJECTED);
+    REQUIRE(safety_advance(limits, &state, &(safety_target){1, INT64_MAX}, 9) == SAFETY_REJECTED);
     REQUIRE(safety_advance(limits, &state, &(safety_target){far, 0}, 0) == 0);
 }
 
