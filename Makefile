@@ -9,8 +9,9 @@ STAMPS := build/stamps
 TORCH := torch==2.13.0
 # The release that pyproject.toml asks for.
 LLAMA := llama-cpp-python==0.3.36
-# A compiler, the C++ tests' framework, and the off-screen renderer of the simulated cameras.
-DEBIAN := build-essential doctest-dev libegl1 libgl1-mesa-dri
+# A compiler, the C++ tests' framework, the off-screen renderer of the simulated cameras, and cyclictest, which a test
+# of the real-time benchmark would be skipped without.
+DEBIAN := build-essential doctest-dev libegl1 libgl1-mesa-dri rt-tests
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
 NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/link/* firmware_bridge/safety/*)
 

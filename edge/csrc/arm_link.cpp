@@ -95,20 +95,26 @@ void ArmLink::identify() {
     }
 }
 
+// One register of a servo that is known to be there.
+std::uint16_t ArmLink::ask(std::size_t joint, std::uint8_t address, const char* what) {
+    const Reply reply = bus_.read(ids_[joint], address, 2, kReplyTimeout, kTries);
+    if (reply.io == Io::gone) {
+        line_gone();
+    }
+    if (reply.io != Io::ok) {
+        throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[joint]) + " stopped answering on " + path(), what,
+                    "silence", "check its cable and power");
+    }
+    stats_.errors[joint].store(reply.error, std::memory_order_relaxed);
+    return word(reply.params);
+}
+
 void ArmLink::compare_calibration() {
     std::string wanted;
     std::string other;
     for (std::size_t i = 0; i < arm_.spec().calibration.size(); ++i) {
         const auto stored = [&](std::uint8_t address, unsigned sign_bit) {
-            const Reply reply = bus_.read(ids_[i], address, 2, kReplyTimeout, kTries);
-            if (reply.io == Io::gone) {
-                line_gone();
-            }
-            if (reply.io != Io::ok) {
-                throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[i]) + " stopped answering on " + path(),
-                            "its calibration", "silence", "check its cable and power");
-            }
-            return feetech_from_sign_magnitude(word(reply.params), sign_bit);
+            return feetech_from_sign_magnitude(ask(i, address, "its calibration"), sign_bit);
         };
         const auto text = [&](std::int32_t offset, std::int32_t least, std::int32_t most) {
             return arm_.spec().joints[i].name + " offset " + std::to_string(offset) + ", " + std::to_string(least) +
@@ -136,16 +142,7 @@ Joints ArmLink::measure() {
     for (int attempt = 0; attempt <= kTries && !agreed; ++attempt) {
         Joints now{};
         for (std::size_t i = 0; i < kJoints; ++i) {
-            const Reply reply = bus_.read(ids_[i], FEETECH_PRESENT_POSITION, 2, kReplyTimeout, kTries);
-            if (reply.io == Io::gone) {
-                line_gone();
-            }
-            if (reply.io != Io::ok) {
-                throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[i]) + " stopped answering on " + path(),
-                            "its position", "silence", "check its cable and power");
-            }
-            stats_.errors[i].store(reply.error, std::memory_order_relaxed);
-            now[i] = position(arm_, i, word(reply.params));
+            now[i] = position(arm_, i, ask(i, FEETECH_PRESENT_POSITION, "its position"));
         }
         agreed = attempt > 0;
         for (std::size_t i = 0; i < kJoints; ++i) {

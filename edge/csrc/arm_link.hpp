@@ -79,6 +79,7 @@ public:
 private:
     void identify();
     void compare_calibration();
+    std::uint16_t ask(std::size_t joint, std::uint8_t address, const char* what);
     void write(std::size_t joint, std::uint8_t address, std::span<const std::uint8_t> data, const char* doing);
     [[noreturn]] void line_gone() const;
     Io send_goals(const Joints& goals, std::int64_t deadline_ns) noexcept;

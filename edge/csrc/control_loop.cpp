@@ -98,7 +98,6 @@ void ControlLoop::take_requests(std::int64_t now) noexcept {
     start_pending_ |= (requests & kStart) != 0;
     clear_pending_ |= (requests & kClear) != 0;
     if (clear_pending_ && out_.state == State::running) {
-        trajectory_.drop();
         enter_hold(HoldCause::requested);
     }
     if (clear_pending_ && (!armed() || out_.at_rest)) {
@@ -121,7 +120,6 @@ void ControlLoop::take_requests(std::int64_t now) noexcept {
         }
     }
     if ((requests & kHold) != 0 && (out_.state == State::running || out_.state == State::hold)) {
-        trajectory_.drop();
         enter_hold(HoldCause::requested);
     }
 }
@@ -228,7 +226,6 @@ void ControlLoop::enter_fault(FaultCause cause) noexcept {
     if (out_.state == State::fault) {
         return;  // the first cause stays
     }
-    trajectory_.drop();
     out_.state = State::fault;
     out_.hold_cause = HoldCause::none;
     out_.fault_cause = cause;
@@ -237,7 +234,6 @@ void ControlLoop::enter_fault(FaultCause cause) noexcept {
 }
 
 void ControlLoop::enter_idle() noexcept {
-    trajectory_.drop();
     out_.state = State::idle;
     out_.hold_cause = HoldCause::none;
     out_.fault_cause = FaultCause::none;

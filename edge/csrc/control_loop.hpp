@@ -39,10 +39,10 @@ const char* name(FaultCause cause);
 
 // Bits of Command::flags: a limit that is active is not a fault.
 enum Flag : std::uint32_t {
-    kLimitedPosition = 1,
-    kLimitedVelocity = 2,
-    kLimitedAcceleration = 4,
-    kLimitedJerk = 8,
+    kLimitedPosition = SAFETY_POSITION,  // the limiter's bits as they are: 1, 2, 4, 8
+    kLimitedVelocity = SAFETY_VELOCITY,
+    kLimitedAcceleration = SAFETY_ACCELERATION,
+    kLimitedJerk = SAFETY_JERK,
     kChunkTaken = 16,
     kChunkRefused = 32,
     kFeedbackLate = 64,

@@ -89,7 +89,6 @@ bool Trajectory::rejoin(const Motion& from, std::int64_t now, std::int64_t blend
         // Targets that are too fast for the joint altogether are left to the limiter.
         first_[joint] = knot < chunk_.horizon ? knot : nearest;
     }
-    active_ = true;
     return true;
 }
 

@@ -54,11 +54,8 @@ public:
     bool join(const Chunk& chunk, const Motion& from, std::int64_t now, std::int64_t blend_ns);
     // Joins the chunk followed before again, after the motion was interrupted.
     bool rejoin(const Motion& from, std::int64_t now, std::int64_t blend_ns);
-    void drop() { active_ = false; }
 
-    bool active() const { return active_; }
     bool finished(std::int64_t now) const { return now > chunk_.end_ns(); }
-    const Chunk& chunk() const { return chunk_; }
     // Position at `now`, not before the join; after the last knot, that knot.
     Joints at(std::int64_t now) const;
 
@@ -70,7 +67,6 @@ private:
     Motion from_{};
     std::int64_t joined_ns_ = 0;
     std::array<std::size_t, kJoints> first_{};  // the knot each joint's joining segment leads to
-    bool active_ = false;
 };
 
 }  // namespace edgearm

@@ -11,7 +11,7 @@ enum { MOST = 64 };
 /* A number for all that is found, pushing `step` bytes at a time; the last frame's id. */
 static uint32_t found(feetech_parser *parser, const uint8_t *data, size_t size, size_t step, uint8_t *last)
 {
-    uint32_t hash = 2166136261u;
+    uint32_t hash = HASH_BEGIN;
     feetech_frame frame;
     for (size_t done = 0; done < size;) {
         const size_t piece = size - done < step ? size - done : step;
@@ -21,9 +21,7 @@ static uint32_t found(feetech_parser *parser, const uint8_t *data, size_t size, 
             const size_t length =
                 feetech_frame_build(frame.id, frame.code, frame.params, frame.count, again, sizeof again);
             must(length == parser->consumed);
-            for (size_t i = 0; i < length; ++i) {
-                hash = (hash ^ again[i]) * 16777619u;
-            }
+            hash = hashed(hash, again, length);
             *last = frame.id;
         }
     }

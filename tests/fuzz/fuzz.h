@@ -9,6 +9,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* FNV-1a, to tell whether the same was found twice; begin with HASH_BEGIN. */
+#define HASH_BEGIN 2166136261u
+static inline uint32_t hashed(uint32_t hash, const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        hash = (hash ^ bytes[i]) * 16777619u;
+    }
+    return hash;
+}
+
 static inline void must(bool holds)
 {
     if (!holds) {
