@@ -97,6 +97,9 @@ class MonitorNumbers:
         blocked: Least distance at which a held object keeps the gripper from its command.
         still_within: The gripper stands if it moved no more than this between two inferences.
         empty_for_s: How long it may be empty where it should hold something, before the subtask has failed.
+        rest_within: The arm rests if no joint moved more than this between two inferences, nor is asked to within the
+            newest chunk (radians; gripper: share of its opening).
+        rest_for_s: A policy that lets the arm rest for so long has nothing left to do, whatever it says.
     """
 
     finished_probability: float = 0.5
@@ -106,6 +109,8 @@ class MonitorNumbers:
     blocked: float = 0.02
     still_within: float = 0.03
     empty_for_s: float = 1.2
+    rest_within: float = 0.05
+    rest_for_s: float = 1.2
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -146,7 +148,7 @@ def test_a_placement_with_nothing_in_the_gripper_does_not_count_as_done() -> Non
 
 def test_a_call_that_never_finishes_times_out_within_its_budget() -> None:
     rig = Rig(budgets=Budgets(call_s=3.0))
-    rig.policy.scripts[1] = lambda: iter([(0.0, 0.56, 0.0)])
+    rig.policy.scripts[1] = lambda: itertools.cycle([(0.0, 0.56, 0.0), (0.4, 0.56, 0.0)])
     began = rig.arm.now_ns
     assert rig.run(PICK).entries == [(API.parse(PICK), Outcome.TIMEOUT)]
     assert rig.arm.now_ns - began <= 3.5e9

@@ -17,22 +17,30 @@ OPEN, SHUT, CUBE = 0.46, 0.12, 0.19
 
 
 class Bench:
-    """Feeds a monitor one reading every 200 ms: what was commanded, what is measured, what the policy says."""
+    """Feeds a monitor one reading every 200 ms: what was commanded, what is measured, what the policy says.
+
+    The policy has the first joint move on all the while, unless it rests.
+    """
 
     def __init__(self, kind: Kind, budget_s: float = 30.0) -> None:
         self.monitor = SubtaskMonitor(MonitorNumbers(), budget_s)
         self.now_ns = 0
+        self.pan = 0.0
         self.begin(kind)
 
     def begin(self, kind: Kind) -> None:
         self.monitor.begin(kind, self.now_ns)
 
-    def feed(self, command: float, *measured: float, finished: float = 0.0) -> Outcome | None:
+    def feed(
+        self, command: float, *measured: float, finished: float = 0.0, moves: float = 0.1, asks: float = 0.1
+    ) -> Outcome | None:
         outcome = None
         for opening in measured:
             self.now_ns += STEP_NS
-            joints = np.array([0, 0, 0, 0, 0, opening])
+            self.pan += moves
+            joints = np.array([self.pan, 0, 0, 0, 0, opening])
             target = np.tile([0, 0, 0, 0, 0, command], (16, 1)).astype(float)
+            target[:, 0] = np.linspace(self.pan, self.pan + asks, 16)
             chunk = Chunk(self.now_ns, 50_000_000, target, finished)
             seen = self.monitor.update(Observation(self.now_ns, {}, joints), chunk)
             outcome = outcome or seen.outcome
@@ -70,6 +78,46 @@ def test_a_gripper_found_closed_at_the_start_of_a_grasp_is_not_yet_a_miss() -> N
     assert bench.feed(SHUT, *[0.12] * 20) is None
     bench.grasp()
     assert bench.feed(SHUT, CUBE, CUBE, finished=0.9) is Outcome.OK
+
+
+REST = {"moves": 0.01, "asks": 0.03}  # what a policy still asks for that has nothing left to do
+
+
+def test_a_policy_that_lets_the_arm_rest_is_done_whatever_it_says() -> None:
+    bench = Bench(Kind.GRASP)
+    bench.grasp()
+    assert bench.feed(SHUT, *[CUBE] * 5, finished=0.4, **REST) is None
+    assert bench.feed(SHUT, CUBE, CUBE, finished=0.4, **REST) is Outcome.OK
+    bench.begin(Kind.PLACE)
+    assert bench.feed(SHUT, CUBE, CUBE) is None
+    assert bench.feed(OPEN, 0.3, OPEN, OPEN) is None
+    assert bench.feed(OPEN, *[OPEN] * 7, finished=0.4, **REST) is Outcome.OK
+
+
+def test_a_grasp_that_rests_with_nothing_held_is_missed() -> None:
+    bench = Bench(Kind.GRASP)
+    assert bench.feed(OPEN, *[OPEN] * 8, **REST) is Outcome.MISSED
+
+
+def test_resting_with_the_thing_still_held_places_nothing() -> None:
+    bench = Bench(Kind.GRASP, budget_s=5.0)
+    bench.grasp()
+    bench.begin(Kind.PLACE)
+    assert bench.feed(SHUT, *[CUBE] * 20, **REST) is None
+    assert bench.feed(SHUT, *[CUBE] * 10, **REST) is Outcome.TIMEOUT
+
+
+@pytest.mark.parametrize("still", [{"moves": 0.0}, {"asks": 0.0}], ids=["asked to move", "moving"])
+def test_an_arm_that_is_asked_to_move_or_moves_does_not_rest(still: dict[str, float]) -> None:
+    bench = Bench(Kind.GRASP)
+    bench.grasp()
+    assert bench.feed(SHUT, *[CUBE] * 20, **still) is None
+
+
+def test_a_call_that_is_neither_grasp_nor_placement_may_be_to_keep_still() -> None:
+    bench = Bench(Kind.OTHER)
+    assert bench.feed(OPEN, *[OPEN] * 20, **REST) is None
+    assert bench.feed(OPEN, OPEN, OPEN, finished=0.9, **REST) is Outcome.OK
 
 
 def test_one_confident_inference_is_not_enough() -> None:

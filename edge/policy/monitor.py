@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.api import Outcome
 from edge.manifest import MonitorNumbers
 from edge.types import Chunk, Observation
@@ -78,8 +81,9 @@ class SubtaskMonitor:
 
     Rules, first match:
 
-    - the policy says "finished" `finished_count` times in a row, each at `finished_probability` or more: a grasp is
-      then `ok` if something is held and `missed` if the gripper had opened for it; a placement is `ok` once it let go;
+    - the policy says "finished" `finished_count` times in a row, each at `finished_probability` or more, or lets the
+      arm rest for `rest_for_s`: a grasp is then `ok` if something is held and `missed` if the gripper had opened for
+      it; a placement is `ok` once it let go. Of other calls only the policy's word counts: theirs may be to keep still;
     - a grasp whose gripper opened, closed and stayed empty for `empty_for_s` is `missed`;
     - a placement that has held nothing for `empty_for_s` and never let go is `lost`;
     - a call over its budget is `timeout`, but a grasp that holds something then is `ok`: what it was for is done.
@@ -93,6 +97,7 @@ class SubtaskMonitor:
         self._numbers = numbers
         self._budget_ns = round(budget_s * 1e9)
         self._empty_ns = round(numbers.empty_for_s * 1e9)
+        self._rest_ns = round(numbers.rest_for_s * 1e9)
         self._sense = GripSense(numbers)
         self._chunk: Chunk | None = None
         self._kind = Kind.OTHER
@@ -101,6 +106,8 @@ class SubtaskMonitor:
         self._opened = False
         self._held = False
         self._unheld_since = 0
+        self._joints: NDArray[np.float64] | None = None
+        self._moved_ns = 0
 
     @property
     def holding(self) -> bool:
@@ -109,7 +116,7 @@ class SubtaskMonitor:
 
     def begin(self, kind: Kind, now_ns: int) -> None:
         """Starts watching a new call. What the gripper holds carries over."""
-        self._kind, self._begun_ns, self._unheld_since = kind, now_ns, now_ns
+        self._kind, self._begun_ns, self._unheld_since, self._moved_ns = kind, now_ns, now_ns, now_ns
         self._agreed, self._opened, self._held = 0, False, self.holding
 
     def update(self, observation: Observation, chunk: Chunk) -> Seen:
@@ -121,6 +128,8 @@ class SubtaskMonitor:
         measured = float(observation.joints[GRIPPER])
         commanded = measured if self._chunk is None else commanded_at(self._chunk, now_ns)
         self._chunk = chunk
+        if not self._rests(observation, chunk):
+            self._moved_ns = now_ns
         grip = self._sense.update(commanded, measured, now_ns)
         self._agreed = self._agreed + 1 if chunk.finished >= self._numbers.finished_probability else 0
         self._opened |= measured >= self._numbers.held_below and (self._kind is not Kind.PLACE or self._held)
@@ -131,7 +140,8 @@ class SubtaskMonitor:
         return Seen(grip, self._outcome(grip, now_ns), self._sense.contact_ns if grip is Grip.HELD else None)
 
     def _outcome(self, grip: Grip, now_ns: int) -> Outcome | None:
-        finished = self._agreed >= self._numbers.finished_count
+        said = self._agreed >= self._numbers.finished_count
+        finished = said or now_ns - self._moved_ns >= self._rest_ns
         unheld = now_ns - self._unheld_since >= self._empty_ns
         if self._kind is Kind.GRASP:
             if finished and (grip is Grip.HELD or self._opened):
@@ -145,9 +155,17 @@ class SubtaskMonitor:
                 return Outcome.OK
             if unheld and not self._opened:
                 return Outcome.LOST
-        elif finished:
+        elif said:
             return Outcome.OK
         return Outcome.TIMEOUT if self._overdue(now_ns) else None
+
+    def _rests(self, observation: Observation, chunk: Chunk) -> bool:
+        """Whether the arm has not moved since the reading before and the policy does not ask it to."""
+        before, self._joints = self._joints, observation.joints
+        if before is None:
+            return False
+        most = max(np.abs(observation.joints - before).max(), np.ptp(chunk.joints, axis=0).max())
+        return bool(most <= self._numbers.rest_within)
 
     def _overdue(self, now_ns: int) -> bool:
         return now_ns - self._begun_ns >= self._budget_ns
