@@ -1,6 +1,7 @@
 """How late the control loop wakes, beside `cyclictest` and beside the same loop written in Python.
 
     python benchmarks/realtime.py --out build/realtime       10 minutes a phase, two loads: 1 h 40 min
+    python benchmarks/realtime.py --python-minutes 2         the Python loops for less long: 1 h 10 min
     python benchmarks/realtime.py --minutes 0.2 --load idle  a first look
 
 For each load, one after the other on the same core at the same priority: cyclictest, the driver's real-time thread,
@@ -178,7 +179,8 @@ def inference(bundle: Path, cpus: Sequence[int]) -> Iterator[Callable[[], dict[s
 
 def measure(name: str, rig: Rig, cpu: int, others: Sequence[int], options: argparse.Namespace) -> Phase:
     """One phase: what `name` says on the measured core, the rig's loop elsewhere unless it is the loop's phase."""
-    seconds = options.minutes * 60 / options.rounds
+    minutes = options.python_minutes if name in (CAREFUL, PLAIN) else options.minutes
+    seconds = minutes * 60 / options.rounds
     with rig.drive(cpu if name == LOOP else others[-1]) as arm:
         core = busy(cpu)
         if name == LOOP:
@@ -229,6 +231,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cores = sorted(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, metavar="M", help="of each phase (default: 10)")
+    parser.add_argument(
+        "--python-minutes", type=float, metavar="M", help="of each phase that is a Python loop (default: as --minutes)"
+    )
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="in which they take turns (default: 5)")
     parser.add_argument("--cpu", type=int, default=cores[-1], metavar="N", help="the measured core (default: the last)")
     parser.add_argument("--priority", type=int, default=80, metavar="P", help="SCHED_FIFO, 1 to 99 (default: 80)")
@@ -237,6 +242,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, default=HERE.parent / "models/reference", metavar="DIR", help="the load")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the motion (default: 0)")
     options = parser.parse_args(argv)
+    if options.python_minutes is None:
+        options.python_minutes = options.minutes
     cpu = options.cpu
     others = [core for core in cores if core != cpu]
     machine = {
@@ -263,7 +270,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         os.sched_setaffinity(0, cores)
     if options.out is not None:
-        settings = {name: getattr(options, name) for name in ("minutes", "rounds", "cpu", "priority", "seed")}
+        settings = {
+            name: getattr(options, name) for name in ("minutes", "python_minutes", "rounds", "cpu", "priority", "seed")
+        }
         whole = {"machine": machine, "settings": settings, **{load: as_json(phases) for load, phases in loads.items()}}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.with_name(options.out.name + ".json").write_text(json.dumps(whole, indent=1) + "\n")
