@@ -24,6 +24,7 @@ from edge.config import Budgets
 from edge.errors import TaskError
 from edge.manifest import MonitorNumbers
 from edge.memory import PoseTuple, Remembers, recall
+from edge.policy.headway import Headway
 from edge.policy.monitor import GRIPPER, Grip, Kind, SubtaskMonitor
 from edge.policy.retreat import Retreat, retreat
 from edge.types import Chunk, Observation, Pose
@@ -120,6 +121,7 @@ class Executive:
         self.carried: str | None = None
         """Name under which the thing in the gripper was grasped."""
         self._monitor = SubtaskMonitor(self._numbers, self._budgets.call_s)
+        self._headway = Headway()
         self._before = 0
         """How many of the entries an earlier run left, which count towards no budget of this one."""
         self._refusals = 0
@@ -192,6 +194,7 @@ class Executive:
         self._trail.clear()
         self._memory.begin(str(call), call.object or "", now_ns)
         self._monitor.begin(kind_of(call), now_ns)
+        self._headway.begin()
         self._say(now_ns, "call", str(call), goal=None if goal is None else [goal.x, goal.y, goal.z, goal.yaw])
 
     def refuse_plan(self, reason: str, now_ns: int) -> None:
@@ -215,7 +218,8 @@ class Executive:
             return way_back
         if self.state is not State.ACTING or self.call is None:
             return None
-        chunk = self._policy.infer(observation, self._api.encode(self.call), self.goal)
+        newest = self._policy.infer(observation, self._api.encode(self.call), self.goal)
+        chunk = self._headway.choose(observation, newest)
         held_before = self._monitor.holding
         self._trail.append((observation.time_ns, observation.joints))
         seen = self._monitor.update(observation, chunk)
