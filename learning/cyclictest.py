@@ -18,6 +18,7 @@ from types import TracebackType
 from edge.errors import ConfigError
 
 _PERIOD_US, _BINS = 1000, 100_000
+_AGAIN_S = 0.5
 _FIX = "see what it said; it needs the right to SCHED_FIFO, as the loop does"
 
 
@@ -109,7 +110,12 @@ class Cyclictest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.send_signal(signal.SIGINT)
-        output = self._process.communicate()[0]
+        while True:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                output = self._process.communicate(timeout=_AGAIN_S)[0]
+                break
+            except subprocess.TimeoutExpired:  # it was not listening yet: a script's background ignores Ctrl-C
+                continue
         if error is None:
             self.latency = Histogram.read(output)
