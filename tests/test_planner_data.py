@@ -284,6 +284,27 @@ def test_a_few_steps_of_language_help(studio, small, tokenizer) -> None:
     assert losses[-1] < 0.75 * losses[0]
 
 
+def test_a_few_steps_of_words_help_and_touch_nothing_that_sees(studio, tokenizer) -> None:
+    ids = specials(tokenizer)
+    torch.manual_seed(2)
+    model = build(SMALL, len(tokenizer), ids.image, ids.end)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lessons = Lessons(tokenizer, studio)
+    text = lessons.words(np.random.default_rng(0), 2)
+    assert len(text.ids) == 2
+    optimiser, losses = Optimiser([model.model.text_model]), []
+    for step in range(12):
+        loss, report = lessons.words_loss(model, text)
+        loss.backward()
+        optimiser.step(schedule(0.1 + step / 100))
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.75 * losses[0]
+    assert set(report) == {"text"}
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert not [name for name in moved if "vision" in name or "connector" in name]
+
+
 def test_polishing_adds_rows_of_text(studio, tokenizer) -> None:
     batch = Lessons(tokenizer, studio).batch(np.random.default_rng(4), 2, polish=True)
     assert len(batch.views.images) == 2

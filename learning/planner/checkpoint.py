@@ -12,7 +12,7 @@ from torch import nn
 
 from learning.planner.optimise import Optimiser
 
-STAGES = ("vision", "language", "together", "polish")
+STAGES = ("vision", "words", "language", "together", "polish")
 
 
 @dataclass

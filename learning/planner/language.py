@@ -1,4 +1,4 @@
-"""Stages 2 and 3: the next call, from the picture, the task and the transcript; many lessons behind each picture."""
+"""The next call, from the picture, the task and the transcript: many lessons behind each picture, or behind none."""
 
 from __future__ import annotations
 
@@ -145,6 +145,19 @@ class Lessons:
             rows += [self.packer.pack(self._text(scene, (), rng)) for scene in scenes]
         return Batch(Views.of(pictures), collate_rows(rows, len(self.prefix)))
 
+    def words(self, rng: np.random.Generator, count: int = BATCH) -> Packed:
+        """Random rows of lessons that need no picture, to be learned without one."""
+        rows = []
+        for _ in range(count):
+            scene = sample_scene(rng, sample_names(rng, int(rng.integers(2, 5)), int(rng.integers(0, 3))))
+            rows.append(self.packer.pack(self._text(scene, (), rng)))
+        return collate_rows(rows, len(self.prefix))
+
+    def words_loss(self, model: Idefics3ForConditionalGeneration, text: Packed) -> tuple[Tensor, dict[str, float]]:
+        """As `loss`, where the image tokens are nothing at all."""
+        nothing = torch.zeros(len(text.ids), IMAGE_TOKENS, model.config.text_config.hidden_size)
+        return self._answers_loss(model, nothing, text)
+
     def loss(
         self, model: Idefics3ForConditionalGeneration, features: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, float]]:
@@ -155,16 +168,20 @@ class Lessons:
             features: Patch features of the batch's images, from `see`.
             batch: The lessons.
         """
-        text, images = batch.text, image_embeddings(model, features)
-        seen = images.repeat(len(text.ids) // len(images), 1, 1)
+        images = image_embeddings(model, features)
+        seen = images.repeat(len(batch.text.ids) // len(images), 1, 1)
+        loss, report = self._answers_loss(model, seen, batch.text)
+        alignment = self.alignment.loss(model, images, batch.views)
+        return loss + ALIGNMENT * alignment, {"alignment": float(alignment.detach()), **report}
+
+    def _answers_loss(
+        self, model: Idefics3ForConditionalGeneration, seen: Tensor, text: Packed
+    ) -> tuple[Tensor, dict[str, float]]:
         hidden = packed_hidden(model, self.prefix, seen, text.ids, text.positions, text.mask)
         logits = model.lm_head(hidden.flatten(0, 1)[text.at]).float()
         loss = (functional.cross_entropy(logits, text.label, reduction="none") * text.weight).sum() / text.weight.sum()
-        alignment = self.alignment.loss(model, images, batch.views)
         missed = (logits.argmax(-1) != text.label).float()
         wrong = torch.zeros(int(text.answer.max()) + 1).index_add_(0, text.answer, missed)
         group = torch.zeros(len(wrong), dtype=torch.long).index_put_((text.answer,), text.group)
         right = (wrong == 0).float()
-        report = {"alignment": float(alignment.detach())}
-        report |= {name: float(right[group == i].mean()) for i, name in enumerate(GROUPS) if (group == i).any()}
-        return loss + ALIGNMENT * alignment, report
+        return loss, {name: float(right[group == i].mean()) for i, name in enumerate(GROUPS) if (group == i).any()}

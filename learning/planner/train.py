@@ -1,4 +1,4 @@
-"""One command trains the planner: four stages, one checkpoint, resumable anywhere."""
+"""One command trains the planner: five stages, one checkpoint, resumable anywhere."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from learning.planner.save import save_planner
 from learning.planner.tokenizer import specials, train_tokenizer
 from learning.planner.vision import draw_views, scores
 
-STEPS = {"vision": 900, "language": 2200, "together": 1500, "polish": 1200}
+STEPS = {"vision": 900, "words": 1000, "language": 2200, "together": 1500, "polish": 1200}
 """Of each stage: about an hour and a half of one core."""
-RATES = {"vision": 1.0, "language": 1.0, "together": 0.35, "polish": 0.3}
+RATES = {"vision": 1.0, "words": 1.0, "language": 1.0, "together": 0.35, "polish": 0.3}
 SCHEDULES = {
     "vision": {},
+    "words": {"hold": 0.6, "floor": 0.35},
     "language": {"hold": 0.6, "floor": 0.35},
     "together": {"hold": 0.3},
     "polish": {"hold": 0.2},
 }
-"""The language stage ends at the rate that the next begins with."""
+"""The language stage ends at the rate that the next begins with, and the one before it near its own."""
 FROZEN_EYES = ("language", "polish")
 SAVE_EVERY_S, SHOW_EVERY = 120.0, 20
 
@@ -109,6 +110,8 @@ class Trainer:
             parameter.requires_grad_(True)
         if stage == "vision":
             return [eye, self.heads], self._vision_loss
+        if stage == "words":
+            return [self.model.model.text_model], self._words_loss
         if stage in FROZEN_EYES:
             for parameter in [*eye.parameters(), *self.heads.parameters()]:
                 parameter.requires_grad_(False)
@@ -123,6 +126,10 @@ class Trainer:
             features = see(self.model, views.images)
             loss = self.heads.loss(features, views.classes, views.flags, views.measures)
         return loss, scores(self.heads, features, views)
+
+    def _words_loss(self, rng: np.random.Generator) -> tuple[Tensor, Report]:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.lessons.words_loss(self.model, self.lessons.words(rng, self.plan.batch))
 
     def _language_loss(self, rng: np.random.Generator) -> tuple[Tensor, Report]:
         batch = self.lessons.batch(rng, self.plan.batch, polish=self.at.stage == "polish")
