@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "link_error.hpp"
@@ -48,6 +49,20 @@ speed_t speed_of(int baud) {
                     std::to_string(baud), "name one of these rates");
     }
     return found->second;
+}
+
+// How long a lock may outlive its holder: a process that the holder has just started keeps it until its program begins.
+constexpr int kLockTries = 20;
+constexpr timespec kLockPause{0, 5 * kMillisecond};
+
+bool lock(int file) noexcept {
+    for (int attempt = 1; ::flock(file, LOCK_EX | LOCK_NB) != 0; ++attempt) {
+        if (errno != EWOULDBLOCK || attempt == kLockTries) {
+            return false;
+        }
+        ::nanosleep(&kLockPause, nullptr);
+    }
+    return true;
 }
 
 // What to do about an errno of open, flock or tcgetattr.
@@ -100,7 +115,7 @@ SerialPort::SerialPort(std::string path, int baud) : path_(std::move(path)), sta
     }
     // flock keeps out every process that asks, also root's; TIOCEXCL those that do not ask.
     termios settings{};
-    if (::tcgetattr(file_, &settings) != 0 || ::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    if (::tcgetattr(file_, &settings) != 0 || !lock(file_)) {
         const int reason = errno;
         ::close(file_);
         throw refusal(path_, reason);

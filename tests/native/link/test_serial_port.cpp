@@ -136,6 +136,21 @@ TEST_CASE("serial: what is no port, or no rate, says what it is and what to do")
     CHECK(rate->expected.find("1000000") != std::string::npos);
 }
 
+TEST_CASE("serial: a lock that a child still has for a moment is waited for") {
+    Pty pty;
+    pid_t child = 0;
+    {
+        const SerialPort port(pty.path());
+        child = ::fork();  // has the port open as well, as between the fork and the exec of any program
+        if (child == 0) {
+            ::usleep(30'000);
+            ::_exit(0);
+        }
+    }
+    CHECK(!refusal(pty.path()));
+    ::waitpid(child, nullptr, 0);
+}
+
 TEST_CASE("serial: one at a time, and the other one is named") {
     Pty pty;
     {
