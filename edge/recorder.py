@@ -1,4 +1,4 @@
-"""The video of a run: the front camera with the current call written on it, 20 frames a second."""
+"""The video of a run, the front camera with the current call written on it, and a picture of every call's end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import CameraError
+from edge.report.strip import STRIP, Strip
 from edge.status import Status
 from edge.types import Frame
 
@@ -22,7 +23,7 @@ PICTURE, CAPTION = 480, 64
 
 
 class VideoRecorder:
-    """Writes `front.mp4` from a thread of its own; the newest frame is drawn at a fixed rate.
+    """Writes `front.mp4`, and `calls.png` beside it, from a thread of its own; the newest frame at a fixed rate.
 
     Args:
         path: The file to write.
@@ -51,19 +52,24 @@ class VideoRecorder:
         try:
             import av
 
+            strip = Strip()
             with av.open(str(self._path), "w") as container:
                 stream: Any = container.add_stream("libx264", rate=RATE_HZ)
                 stream.width, stream.height, stream.pix_fmt = PICTURE, PICTURE + CAPTION, "yuv420p"
                 stream.options = {"preset": "ultrafast", "crf": "23", "threads": "1"}
                 due = time.monotonic()
                 while not self._stop.is_set():
+                    call = self._status.call
                     picture = caption(self._image(), self._status)
+                    strip.see(call, picture)
                     for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                         container.mux(packet)
                     due = max(due + 1 / RATE_HZ, time.monotonic() - 1.0)  # a long stall is not caught up
                     self._stop.wait(max(0.0, due - time.monotonic()))
                 for packet in stream.encode():
                     container.mux(packet)
+            strip.end()
+            strip.write(self._path.with_name(STRIP))
         except Exception as problem:  # a video is never worth the run
             self._warn(f"no video: {problem or type(problem).__name__}")
 
