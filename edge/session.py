@@ -23,6 +23,7 @@ from edge.machine import Machine, open_machine
 from edge.motion import Motion
 from edge.recorder import VIDEO, VideoRecorder
 from edge.report.directory import report
+from edge.report.strip import STRIP
 from edge.report.timeline import MOTION, TIMELINE, save_motion
 from edge.run_log import LOG, Record, RunLog
 from edge.runtime import Ended, Run
@@ -112,7 +113,7 @@ def run_task(
     for line in report(directory).lines():
         print(line)
     print(f"memory    at most {peak_mb:.0f} MB")
-    files = ", ".join(name for name in (LOG, MOTION, VIDEO, FAULT, TIMELINE) if (directory / name).is_file())
+    files = ", ".join(name for name in (LOG, MOTION, VIDEO, FAULT, STRIP, TIMELINE) if (directory / name).is_file())
     print(f"written   {directory}: {files}")
     return 0 if ended is not None and ended.finished else FAILED
 

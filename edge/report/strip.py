@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIP = "calls.png"
-COLUMNS = 4
+COLUMNS = 3
 SHRINK = 2
 _GAP = 4
 
