@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.report.strip import COLUMNS, SHRINK, STRIP, Strip
+from edge.report.strip import COLUMNS, GAP, SHRINK, STRIP, Strip
 
 
 def plain(value: int) -> NDArray[np.uint8]:
@@ -40,7 +40,7 @@ def test_pictures_stand_in_rows_in_the_order_of_calls(tmp_path: Path) -> None:
     strip.end()
     strip.write(tmp_path / STRIP)
     page = cv2.imread(str(tmp_path / STRIP))
-    row, column = page.shape[0] // 2 + 2, page.shape[1] // COLUMNS + 1
+    row, column = 40 // SHRINK + GAP, 30 // SHRINK + GAP
     corners = [page[1, 1 + column * i, 0] for i in range(COLUMNS)] + [page[row + 1, 1, 0]]
     assert corners == [40 * number for number in range(COLUMNS + 1)]
 

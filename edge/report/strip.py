@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 STRIP = "calls.png"
 COLUMNS = 3
 SHRINK = 2
-_GAP = 4
+GAP = 4
 
 
 class Strip:
@@ -45,9 +45,9 @@ class Strip:
         height, width = self.pictures[0].shape[:2]
         columns = min(COLUMNS, len(self.pictures))
         rows = -(-len(self.pictures) // columns)
-        page = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8)
+        page = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
         for number, picture in enumerate(self.pictures):
             row, column = divmod(number, columns)
-            top, left = row * (height + _GAP), column * (width + _GAP)
+            top, left = row * (height + GAP), column * (width + GAP)
             page[top : top + height, left : left + width] = picture
         cv2.imwrite(str(path), cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
