@@ -24,7 +24,7 @@ from learning.planner.save import save_planner
 from learning.planner.tokenizer import specials, train_tokenizer
 from learning.planner.vision import draw_views, scores
 
-STEPS = {"vision": 900, "words": 1000, "language": 2200, "together": 1500, "polish": 1200}
+STEPS = {"vision": 900, "words": 1000, "language": 2200, "together": 1500, "polish": 800}
 """Of each stage: about an hour and a half of one core."""
 RATES = {"vision": 1.0, "words": 1.0, "language": 1.0, "together": 0.35, "polish": 0.3}
 SCHEDULES = {
