@@ -1,5 +1,5 @@
-#include "arm_link.hpp"
 #include "bindings.hpp"
+#include "feetech_arm.hpp"
 #include "open_link.hpp"
 
 namespace edgearm::bindings {

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <optional>
 
-#include "arm_link.hpp"
 #include "control_loop.hpp"
+#include "feetech_arm.hpp"
 #include "servo_bus.hpp"
 #include "toy_arm.hpp"
 
@@ -25,7 +25,7 @@ struct Bench {
     test::ServoBus servos;
     LinkStats stats;
     const Arm arm = test::toy_arm();
-    ArmLink link{arm, servos.port(), stats};
+    FeetechArm link{arm, servos.port(), stats};
     ControlLoop loop{arm, {}};
     std::int64_t now = 0;
     std::optional<Joints> feedback;
