@@ -59,6 +59,25 @@ class ServoBus:
     def read(self, id: int, address: int, length: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None:
         """At most 16 bytes; asked twice where the first answer is lost."""
 
+class MotorBus:
+    """A CAN bus with Damiao motors, for tools that look; never together with a driver on the same port.
+
+    Args:
+        port: A serial adapter that speaks slcan, or the name of an interface of the kernel.
+    """
+
+    def __init__(self, port: str) -> None:
+        """LinkError when it does not open."""
+    def read(self, id: int, master_id: int, address: int, timeout_ns: int = ...) -> int | None:
+        """A register's bits; None when nobody answered."""
+    def refresh(
+        self, id: int, master_id: int, limits: tuple[float, float, float], timeout_ns: int = ...
+    ) -> tuple[int, float, int, int] | None:
+        """Status, position in rad, °C of driver and coil; `limits` are the motor's registers 21 to 23."""
+
+def describe_motor_status(status: int) -> str:
+    """In words; empty for off and on."""
+
 def describe_servo_error(bits: int) -> str:
     """The names of a reply's error bits."""
 

@@ -92,7 +92,8 @@ public:
     // Motor angle in radians, of an arm of Damiao motors.
     double to_motor(std::size_t joint, double value) const;
     double from_motor(std::size_t joint, double angle) const;
-    // Servo ticks, of an arm of Feetech servos. Rounds to the nearest one and stays within one turn, and within the calibrated range.
+    // Servo ticks, of an arm of Feetech servos. Rounds to the nearest one and stays within one turn, and within the
+    // calibrated range.
     std::int32_t to_ticks(std::size_t joint, double value) const;
     double from_ticks(std::size_t joint, std::int32_t ticks) const;
 

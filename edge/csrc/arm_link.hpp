@@ -1,5 +1,6 @@
-// The arm at the other end of the bus: where every joint is, goals out, and what may be believed. The driver's bus thread
-// knows this interface and not which motors are behind it; the arm description says, and open_arm() makes the right one.
+// The arm at the other end of the bus: where every joint is, goals out, and what may be believed. The driver's bus
+// thread knows this interface and not which motors are behind it; the arm description says, and open_arm() makes the
+// right one.
 #pragma once
 
 #include <array>

@@ -21,7 +21,7 @@ struct LimitRegister {
     damiao_register address;
     const char* name;
     const char* unit;
-    float damiao_limits::*field;
+    float damiao_limits::* field;
 };
 constexpr std::array<LimitRegister, 3> kLimitRegisters{
     {{DAMIAO_MAX_POSITION, "PMAX", "rad", &damiao_limits::position},
@@ -302,9 +302,9 @@ void DamiaoArm::take(const link::CanFrame& frame, std::array<bool, kJoints>& awa
     heard_ = true;
     stats_.replies.fetch_add(1, std::memory_order_relaxed);
     note_status(joint, feedback.status);
-    const bool believed = engaged_ ? feedback.status == DAMIAO_ON
-                                   : !damiao_status_is_fault(feedback.status) ||
-                                         feedback.status == DAMIAO_LOST_COMMANDS;
+    const bool believed = engaged_
+                              ? feedback.status == DAMIAO_ON
+                              : !damiao_status_is_fault(feedback.status) || feedback.status == DAMIAO_LOST_COMMANDS;
     if (!believed) {
         return;
     }

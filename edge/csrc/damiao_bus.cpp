@@ -24,8 +24,7 @@ CanFrame frame_of(std::uint32_t identifier, const std::uint8_t* data) {
 }
 
 bool from(const CanFrame& frame, MotorId motor) {
-    return frame.id == motor.master_id && !frame.extended && !frame.remote && !frame.fd &&
-           frame.length == DAMIAO_FRAME;
+    return frame.id == motor.master_id && !frame.extended && !frame.remote && !frame.fd && frame.length == DAMIAO_FRAME;
 }
 
 bool is_register(const CanFrame& frame, MotorId motor, std::uint8_t address) {

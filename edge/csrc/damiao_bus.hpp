@@ -24,7 +24,8 @@ struct CanPort {
     std::string stable_path;  // the name to open the same adapter by, should it come back as another port
 };
 
-// A path (/dev/ttyACM0) is an adapter that speaks slcan, any other text (can0) an interface of the kernel. Throws Error.
+// A path (/dev/ttyACM0) is an adapter that speaks slcan, any other text (can0) an interface of the kernel. Throws
+// Error.
 CanPort open_can(const std::string& port);
 
 struct MotorId {
