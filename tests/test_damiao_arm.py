@@ -54,9 +54,7 @@ def loop() -> ControlLoop:
 
 
 def patient(arm: Arm) -> ControlLoop:
-    return ControlLoop(
-        arm, LoopConfig(feedback_timeout_ns=1000 * MS, watchdog_ns=3000 * MS, stall_ns=5000 * MS)
-    )
+    return ControlLoop(arm, LoopConfig(feedback_timeout_ns=1000 * MS, watchdog_ns=3000 * MS, stall_ns=5000 * MS))
 
 
 def drive(loop: ControlLoop, port: str, **config: Any) -> Driver:

@@ -1,4 +1,4 @@
-"""python -m firmware_bridge.emulators so101 | slcan | damiao: devices on ptys, for any client that speaks to such devices."""
+"""python -m firmware_bridge.emulators so101 | slcan | damiao: devices on ptys, for any client that speaks to such."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def main() -> None:
     slcan.add_argument("--style", choices=STYLES, default=STYLES[0], help="whose firmware they behave like")
     damiao = kinds.add_parser("damiao", help="a CAN arm: six Damiao motors behind a USB adapter that speaks slcan")
     damiao.add_argument("--style", choices=STYLES, default=STYLES[0], help="whose firmware the adapter behaves like")
-    damiao.add_argument("--wrong-limits", type=int, nargs="+", default=[], metavar="ID", help="motors with other limits")
+    damiao.add_argument(
+        "--wrong-limits", type=int, nargs="+", default=[], metavar="ID", help="motors with other limits"
+    )
     damiao.add_argument("--missing", type=int, nargs="+", default=[], metavar="ID", help="motors that are not there")
     for kind in (so101, slcan, damiao):
         kind.add_argument("--link", type=Path, help="also make this symbolic link to the pty, e.g. /tmp/so101")

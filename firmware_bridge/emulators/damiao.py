@@ -226,8 +226,8 @@ class DamiaoMotors:
 
 
 def bench_arm(limits: Mapping[int, damiao.Limits] | None = None) -> list[MotorSetting]:
-    """Six motors as in the example description of an arm: ids 1 to 6, answers from 17 to 22, three DM4340, three DM4310.
-    They stand at 0, the last one, the gripper's, half open.
+    """Six motors as in the example description of an arm: ids 1 to 6, answers from 17 to 22, three DM4340, three
+    DM4310. They stand at 0, the last one, the gripper's, half open.
 
     Args:
         limits: Those of single motors by id, where they are to be others.
