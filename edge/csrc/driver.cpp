@@ -126,6 +126,9 @@ void Driver::halt(bool keep_torque) {
     // From its highest speed a joint rests within max_velocity / max_acceleration, well under a second.
     const bool rests =
         wait_for([](const Published& loop) { return loop.state != State::running && loop.at_rest; }, 3 * kSecond);
+    // The motors have to hear where it rests; the cycle that is under way may have begun before it did.
+    const std::uint64_t cycles = bus_cycles_;
+    wait_for([&](const Published&) { return bus_cycles_ >= cycles + 2 || !connected_; }, kSecond);
     if (!rests) {
         set_text(torque_text_, "not off: the arm did not come to rest");
     } else if (!keep_torque) {
