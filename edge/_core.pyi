@@ -59,6 +59,25 @@ class ServoBus:
     def read(self, id: int, address: int, length: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None:
         """At most 16 bytes; asked twice where the first answer is lost."""
 
+class MotorBus:
+    """A CAN bus with Damiao motors, for tools that look; never together with a driver on the same port.
+
+    Args:
+        port: A serial adapter that speaks slcan, or the name of an interface of the kernel.
+    """
+
+    def __init__(self, port: str) -> None:
+        """LinkError when it does not open."""
+    def read(self, id: int, master_id: int, address: int, timeout_ns: int = ...) -> int | None:
+        """A register's bits; None when nobody answered."""
+    def refresh(
+        self, id: int, master_id: int, limits: tuple[float, float, float], timeout_ns: int = ...
+    ) -> tuple[int, float, int, int] | None:
+        """Status, position in rad, °C of driver and coil; `limits` are the motor's registers 21 to 23."""
+
+def describe_motor_status(status: int) -> str:
+    """In words; empty for off and on."""
+
 def describe_servo_error(bits: int) -> str:
     """The names of a reply's error bits."""
 
@@ -265,7 +284,7 @@ class BusCounters(TypedDict):
 
 class ServoSnapshot(TypedDict):
     error: str
-    """The error bits of its last reply in words, empty when there are none."""
+    """What its last reply says is wrong, in words; empty for nothing."""
     age_ns: int | None
     """Since its last believable position."""
 
@@ -277,6 +296,8 @@ class DriverSnapshot(LoopSnapshot):
     port: str
     link: str
     """Why the port is not usable, empty while it is."""
+    torque: str
+    """What was last done about it: "as found", "on", "off", "kept on", or "not off: " and the reason."""
     realtime: str
     """What was granted, or what to grant."""
     lateness_p50_ns: int
@@ -295,11 +316,12 @@ class DriverSnapshot(LoopSnapshot):
     servos: dict[str, ServoSnapshot]
 
 class Driver:
-    """The 1 kHz real-time thread and the Feetech bus thread of one arm; nothing is opened before `start`.
+    """The 1 kHz real-time thread and the bus thread of one arm; nothing is opened before `start`.
 
     Args:
         loop: Stepped by this driver only, from `start` to `stop`; offer chunks and take snapshots as before.
-        port: Serial port of the servo bus, a USB adapter or a pty.
+        port: Serial port of the servo bus, a USB adapter or a pty. For an arm on CAN, an adapter that speaks slcan, or
+            the name of an interface of the kernel (`can0`).
         reply_timeout_ns: How long one bus cycle may wait for replies; a slow line slows the bus, never the loop.
         bus_period_ns: One bus cycle; ConfigError when the line cannot carry its bytes in that time.
         priority: SCHED_FIFO priority of the loop's thread.
@@ -322,17 +344,19 @@ class Driver:
         log_every: int = 10,
     ) -> None: ...
     def start(self) -> None:
-        """Check every servo, switch torque on with the measured pose as goal, and return once the loop is ready.
+        """Check every motor, switch torque on with the measured pose as goal, and return once the loop is ready.
 
-        After a fault: `loop.clear()`, then this again.
+        After a fault: `loop.clear()`, then this again. When it fails, motors that were on stay on.
 
         Raises:
             ConfigError: The core named by `cpu` is closed to this process.
             LinkError: The port is missing, busy, not a serial port, or gone.
-            ArmError: A servo is silent or of another model, or the loop is in fault or started already.
+            ArmError: A motor is silent, of another model, holds other limits than described or has a fault, or the
+                loop is in fault or started already.
         """
     def stop(self) -> None:
-        """Come to rest, then torque off (unless `keep_torque`), end the threads, close the port. A driver that is
+        """Come to rest, then torque off (unless `keep_torque`), end the threads, close the port. An arm that does not
+        come to rest within 3 s is not switched off. `snapshot()["torque"]` says what came of it. A driver that is
         dropped without this brings the arm to rest and leaves torque on."""
     def snapshot(self) -> DriverSnapshot: ...
     def drain(self) -> NDArray[np.void]:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
+from edge.arm_fields import FIX, Fields
 from edge.errors import ArmError
 
 SO101 = Path(__file__).parent / "robots" / "so101.json"
 """The description of the arm this project ships."""
 
+DAMIAO_BENCH = Path(__file__).parent / "robots" / "damiao-bench.json"
+"""An example for CAN: a made-up bench arm of six Damiao motors. Nobody has built it."""
+
 NORMALISED = "gripper"
 """The joint whose value is 0 (closed, its lower limit) … 1 (open, its upper limit) instead of radians."""
-
-_FIX = "compare with edge/robots/so101.json"
 
 
 @dataclass(frozen=True)
 class JointDescription:
-    """One revolute joint; metres, radians, quaternions w x y z. `offset` and `quat` place its body in the parent's."""
+    """One revolute joint; metres, radians, quaternions w x y z. `offset` and `quat` place its body in the parent's.
+
+    `servo_id` is the servo's or the motor's on its bus.
+    """
 
     name: str
     servo_id: int
@@ -49,14 +53,58 @@ class FrameDescription:
 
 
 @dataclass(frozen=True)
+class FeetechDrive:
+    """Servos on a serial bus, all of one model."""
+
+    model_number: int
+    ticks_per_turn: int
+
+
+@dataclass(frozen=True)
+class MotorDescription:
+    """One Damiao motor.
+
+    Attributes:
+        master_id: CAN identifier of its answers.
+        max_position: rad; this, `max_velocity` (rad/s) and `max_torque` (N m) are its registers 21 to 23. They are what
+            gives a command its meaning, so the motor is asked for them, and refused if it holds others.
+        kp: N m/rad.
+        kd: N m s/rad.
+        zero: Where the motor stands when the joint is at 0; rad.
+        reversed: The motor turns against the joint.
+    """
+
+    master_id: int
+    model: str
+    max_position: float
+    max_velocity: float
+    max_torque: float
+    kp: float
+    kd: float
+    zero: float
+    reversed: bool
+
+
+@dataclass(frozen=True)
+class DamiaoDrive:
+    """CAN motors in MIT mode, one a joint.
+
+    `timeout_ms` is the silence after which a motor switches itself off, and limp; 0: it holds its last goal.
+    """
+
+    motors: tuple[MotorDescription, ...]
+    timeout_ms: float
+
+
+@dataclass(frozen=True)
 class ArmDescription:
     """A serial arm: each joint's body is the child of the one before it."""
 
     name: str
     joints: tuple[JointDescription, ...]
     frames: tuple[FrameDescription, ...]
-    model_number: int
-    ticks_per_turn: int
+    drive: FeetechDrive | DamiaoDrive
+    """What moves it, and so how it is spoken to."""
     ready: tuple[float, ...]
     """Where tasks begin, in joint units."""
 
@@ -74,16 +122,18 @@ def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise ArmError(f"arm description {path} is not JSON", got=str(error), fix=_FIX) from error
-    fields = _Fields(str(path), data)
-    joints = tuple(_joint(fields.of(entry, f"joints[{i}]")) for i, entry in enumerate(fields.list("joints")))
+        raise ArmError(f"arm description {path} is not JSON", got=str(error), fix=FIX) from error
+    fields = Fields(str(path), data)
+    on_can = fields.has("damiao")
+    rows = [fields.of(entry, f"joints[{i}]") for i, entry in enumerate(fields.list("joints"))]
+    joints = tuple(_joint(row, on_can) for row in rows)
     if not joints:
         raise fields.error("joints", "at least one joint", "none")
     _distinct(fields, "joint name", (joint.name for joint in joints))
     _distinct(fields, "servo_id", (joint.servo_id for joint in joints))
     names = tuple(joint.name for joint in joints)
     frames = tuple(_frame(fields.of(f, f"frames.{n}"), n, names) for n, f in fields.mapping("frames").items())
-    servo = fields.of(fields.mapping("servo"), "servo")
+    drive = _damiao(fields, rows, joints) if on_can else _feetech(fields)
     ready = fields.vector("ready", len(joints))
     for joint, value in zip(joints, ready, strict=True):
         lower, upper = (0.0, 1.0) if joint.normalised else (joint.lower, joint.upper)
@@ -93,26 +143,25 @@ def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
         name=fields.text("name"),
         joints=joints,
         frames=frames,
-        model_number=servo.integer("model_number", 0, 65535),
-        ticks_per_turn=servo.integer("ticks_per_turn", 2, 65536),
+        drive=drive,
         ready=ready,
     )
 
 
-def _joint(fields: _Fields) -> JointDescription:
+def _joint(fields: Fields, on_can: bool) -> JointDescription:
     name = fields.text("name")
     lower, upper = fields.number("lower"), fields.number("upper")
     if lower >= upper:
         raise fields.error("lower", f"below upper ({upper})", str(lower))
     for bound, value in (("lower", lower), ("upper", upper)):
-        if abs(value) > math.pi:  # the servo counts one turn, half of it on either side of 0
+        if abs(value) > math.pi and not on_can:  # the servo counts one turn, half of it on either side of 0
             raise fields.error(bound, "within half a turn of 0 rad", str(value))
     axis = fields.vector("axis", 3)
     if abs(math.hypot(*axis) - 1.0) > 1e-3:
         raise fields.error("axis", "a unit vector", str(axis))
     return JointDescription(
         name=name,
-        servo_id=fields.integer("servo_id", 0, 253),
+        servo_id=_motor(fields).integer("id", 1, 15) if on_can else fields.integer("servo_id", 0, 253),
         offset=fields.vector("offset", 3),
         quat=_quaternion(fields),
         axis=axis,
@@ -125,14 +174,66 @@ def _joint(fields: _Fields) -> JointDescription:
     )
 
 
-def _frame(fields: _Fields, name: str, joints: tuple[str, ...]) -> FrameDescription:
+def _feetech(fields: Fields) -> FeetechDrive:
+    servo = fields.of(fields.mapping("servo"), "servo")
+    return FeetechDrive(
+        model_number=servo.integer("model_number", 0, 65535), ticks_per_turn=servo.integer("ticks_per_turn", 2, 65536)
+    )
+
+
+def _motor(joint: Fields) -> Fields:
+    return joint.of(joint.mapping("motor"), joint.named("motor"))
+
+
+def _damiao(fields: Fields, rows: Sequence[Fields], joints: Sequence[JointDescription]) -> DamiaoDrive:
+    drive = fields.of(fields.mapping("damiao"), "damiao")
+    models = drive.mapping("models")
+    # A motor's commands go to its id; the other modes' go to these multiples above it. Answers must reach no motor.
+    taken = {joint.servo_id + mode for joint in joints for mode in (0, 0x100, 0x200, 0x300)}
+    motors = []
+    for row, joint in zip(rows, joints, strict=True):
+        motor = _motor(row)
+        name = motor.text("model")
+        if name not in models:
+            raise motor.error("model", f"one of damiao.models: {', '.join(models)}", repr(name))
+        model = drive.of(models[name], f"damiao.models.{name}")
+        master_id = motor.integer("master_id", 0, 0x7FE)
+        if master_id in taken:
+            raise motor.error("master_id", "an identifier that no motor listens to", str(master_id))
+        made = MotorDescription(
+            master_id=master_id,
+            model=name,
+            max_position=model.positive("max_position"),
+            max_velocity=model.positive("max_velocity"),
+            max_torque=model.positive("max_torque"),
+            kp=motor.number_within("kp", 0, 500),
+            kd=motor.number_within("kd", 0, 5),
+            zero=motor.number("zero"),
+            reversed=motor.boolean("reversed"),
+        )
+        for bound in (joint.lower, joint.upper):
+            angle = made.zero + (-bound if made.reversed else bound)
+            if abs(angle) > made.max_position:
+                expected = f"joint limits within ±{made.max_position} rad of the motor"
+                raise motor.error("zero", expected, f"{bound} rad of the joint at {angle} rad of the motor")
+        if made.kp == 0 or made.kd == 0:
+            raise motor.error("kp, kd", "both above 0: a motor without them is limp or swings", f"{made.kp}, {made.kd}")
+        motors.append(made)
+    timeout_ms = drive.number_within("timeout_ms", 0, 10_000)
+    if 0 < timeout_ms < 50:
+        expected = "0, or at least 50: the loop's own 20 ms and some bus cycles"
+        raise drive.error("timeout_ms", expected, str(timeout_ms))
+    return DamiaoDrive(tuple(motors), timeout_ms)
+
+
+def _frame(fields: Fields, name: str, joints: tuple[str, ...]) -> FrameDescription:
     parent = fields.text("parent")
     if parent not in joints:
         raise fields.error("parent", f"one of {', '.join(joints)}", repr(parent))
     return FrameDescription(name=name, parent=parent, offset=fields.vector("offset", 3), quat=_quaternion(fields))
 
 
-def _quaternion(fields: _Fields) -> tuple[float, ...]:
+def _quaternion(fields: Fields) -> tuple[float, ...]:
     quat = fields.vector("quat", 4)
     length = math.hypot(*quat)
     if abs(length - 1.0) > 1e-3:
@@ -140,74 +241,9 @@ def _quaternion(fields: _Fields) -> tuple[float, ...]:
     return tuple(value / length for value in quat)
 
 
-def _distinct(fields: _Fields, what: str, values: Iterable[object]) -> None:
+def _distinct(fields: Fields, what: str, values: Iterable[object]) -> None:
     seen: set[object] = set()
     for value in values:
         if value in seen:
             raise fields.error("joints", f"distinct values of {what}", f"{value!r} twice")
         seen.add(value)
-
-
-class _Fields:
-    """Typed access to one JSON object whose errors name the file and the field."""
-
-    def __init__(self, path: str, data: Any, where: str = "") -> None:
-        self._path, self._where = path, where
-        if not isinstance(data, Mapping):
-            raise self.error("", "an object", type(data).__name__)
-        self._data = data
-
-    def of(self, data: Any, where: str) -> _Fields:
-        return _Fields(self._path, data, where)
-
-    def error(self, name: str, expected: str, got: str) -> ArmError:
-        where = ".".join(part for part in (self._where, name) if part)
-        return ArmError(f"arm description {self._path}: {where}", expected=expected, got=got, fix=_FIX)
-
-    def _get(self, name: str, expected: str) -> Any:
-        if name not in self._data:
-            raise self.error(name, expected, "nothing")
-        return self._data[name]
-
-    def text(self, name: str) -> str:
-        value = self._get(name, "a text")
-        if not isinstance(value, str) or not value:
-            raise self.error(name, "a text", repr(value))
-        return value
-
-    def number(self, name: str) -> float:
-        value = self._get(name, "a finite number")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.error(name, "a finite number", repr(value))
-        return float(value)
-
-    def positive(self, name: str) -> float:
-        value = self.number(name)
-        if value <= 0:
-            raise self.error(name, "a positive number", repr(value))
-        return value
-
-    def integer(self, name: str, least: int, most: int) -> int:
-        value = self._get(name, f"an integer {least}…{most}")
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise self.error(name, f"an integer {least}…{most}", repr(value))
-        return value
-
-    def vector(self, name: str, length: int) -> tuple[float, ...]:
-        value = self.list(name)
-        if len(value) != length:
-            raise self.error(name, f"{length} numbers", f"{len(value)}")
-        row = self.of({str(i): entry for i, entry in enumerate(value)}, f"{self._where}.{name}")
-        return tuple(row.number(str(i)) for i in range(length))
-
-    def list(self, name: str) -> list[Any]:
-        value = self._get(name, "a list")
-        if not isinstance(value, list):
-            raise self.error(name, "a list", type(value).__name__)
-        return value
-
-    def mapping(self, name: str) -> Mapping[str, Any]:
-        value = self._get(name, "an object")
-        if not isinstance(value, Mapping):
-            raise self.error(name, "an object", type(value).__name__)
-        return value

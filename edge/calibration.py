@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from edge.arm import ArmDescription
+from edge.arm import ArmDescription, FeetechDrive
 from edge.errors import ArmError
 from edge.records import read
 
@@ -40,6 +40,10 @@ def load_calibration(path: str | PathLike[str], arm: ArmDescription) -> tuple[Jo
     Raises:
         ArmError: The file cannot be read, has other joints or ids, or a number that no servo can have.
     """
+    drive = arm.drive
+    if not isinstance(drive, FeetechDrive):
+        got = "motors that keep their zeros in the arm description"
+        raise ArmError(f"a {arm.name} has no calibration file", expected="Feetech servos", got=got, fix="leave it out")
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -56,7 +60,7 @@ def load_calibration(path: str | PathLike[str], arm: ArmDescription) -> tuple[Jo
     entries = tuple(read(JointCalibration, data[name], f"calibration {path}: {name}", ArmError) for name in names)
     for joint, entry in zip(arm.joints, entries, strict=True):
         modes = (0, 1) if joint.normalised else (0,)
-        last = arm.ticks_per_turn - 1
+        last = drive.ticks_per_turn - 1
         for field, value, possible, expected in (
             ("id", entry.id, entry.id == joint.servo_id, str(joint.servo_id)),
             ("drive_mode", entry.drive_mode, entry.drive_mode in modes, " or ".join(map(str, modes))),

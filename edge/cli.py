@@ -101,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any of these and more")
-    parser.add_argument("--port", metavar="TTY", help="serial port of the arm")
+    parser.add_argument("--arm", metavar="FILE", help="description of the arm (default: the SO-101)")
+    parser.add_argument("--port", metavar="TTY", help="serial port of the arm; on CAN also an interface, e.g. can0")
     parser.add_argument("--calibration", metavar="FILE", help="the arm's LeRobot calibration, as LeRobot wrote it")
     parser.add_argument("--front", metavar="CAMERA", help="fixed camera: V4L2 index, device path or URL")
     parser.add_argument("--wrist", metavar="CAMERA", help="camera on the gripper: likewise")
@@ -110,6 +111,7 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
     return {
+        "arm": arguments.arm,
         "port": arguments.port,
         "calibration": arguments.calibration,
         "cameras.front": arguments.front,

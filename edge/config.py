@@ -49,11 +49,11 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Loop:
-    """The real-time loop and the servo bus, cycles a second; `priority` of SCHED_FIFO where that right is granted.
+    """The real-time loop and the bus of the motors, in cycles a second; `priority` of SCHED_FIFO where it is granted.
 
-    Without an answer of every servo for three bus cycles (12 ms at least) the arm holds, and after `watchdog_ms` (12
+    Without an answer of every motor for three bus cycles (12 ms at least) the arm holds, and after `watchdog_ms` (12
     to 2000) it faults for good. `cpu` is the one core that the loop's thread keeps to, any by default. `keep_torque`
-    leaves the servos on after the run: the arm keeps its pose and what it holds.
+    leaves the motors on after the run: the arm keeps its pose and what it holds.
     """
 
     rate_hz: float = 1000.0
@@ -107,9 +107,14 @@ class Planner:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything `edge run` can be told. Relative paths in a file are relative to that file."""
+    """Everything `edge run` can be told. Relative paths in a file are relative to that file.
+
+    `arm` is an arm description, the SO-101's if empty. `port` is its serial port; of an arm on CAN, an adapter that
+    speaks slcan or the name of a kernel's interface.
+    """
 
     bundle: str = "models/reference"
+    arm: str = ""
     port: str = ""
     calibration: str = ""
     runs: str = "runs"
@@ -158,7 +163,7 @@ def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = N
         path = Path(path)
         where = str(path)
         data = _parse(path)
-        for key in ("bundle", "runs", "calibration"):
+        for key in ("bundle", "arm", "runs", "calibration"):
             if isinstance(data.get(key), str) and data[key]:
                 data[key] = str(path.parent / data[key])
     # Read the file before the flags are laid over it: a mistake in it is reported even where a flag would hide it.

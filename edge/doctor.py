@@ -6,14 +6,14 @@ import os
 import resource
 from collections.abc import Callable
 
-from edge import probe
+from edge import probe, probe_motors
 from edge.api import RobotApi
-from edge.arm import SO101, load_description
+from edge.arm import ArmDescription, DamiaoDrive, FeetechDrive, load_description
 from edge.calibration import load_calibration
 from edge.cameras import Camera
 from edge.config import Loop, RunConfig
 from edge.errors import ArmError, CameraError, ConfigError, EdgeError
-from edge.machine import check_bundle, open_arm
+from edge.machine import check_bundle, described, open_arm
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
 
@@ -29,13 +29,13 @@ def examine(config: RunConfig, api: RobotApi) -> int:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("bundle", lambda: _bundle(config, api)),
         ("loop", lambda: _loop(config)),
-        ("port", lambda: _port(config.port)),
+        ("port", lambda: _port(config)),
         *((name, lambda name=name: _camera(name, config)) for name in CAMERAS),
     ]
     wrong = {name for name, check in checks if not _passes(name, check)}
     if "port" not in wrong:
         notes: list[str] = []
-        if not _passes("arm", lambda: _servos(config, notes)):
+        if not _passes("arm", lambda: _motors(config, notes)):
             wrong.add("arm")
         for note in notes:
             print(f"note   {note}")
@@ -74,27 +74,37 @@ def _loop(config: RunConfig) -> str:
     return f"{len(arm.names)} joints, {config.loop.rate_hz:g} Hz on {core}, bus {config.loop.bus_hz:g} Hz"
 
 
-def _port(port: str) -> str:
-    check_port(port)
-    return port
+def _port(config: RunConfig) -> str:
+    check_port(config.port, can=isinstance(load_description(described(config)).drive, DamiaoDrive))
+    return config.port
 
 
-def _servos(config: RunConfig, notes: list[str]) -> str:
+def _motors(config: RunConfig, notes: list[str]) -> str:
+    arm = load_description(described(config))
+    if isinstance(arm.drive, FeetechDrive):
+        return _servos(config, arm, arm.drive, notes)
+    from edge._core import MotorBus, describe_motor_status
+
+    states = probe_motors.look_at_all(MotorBus(config.port), arm, arm.drive)
+    notes += probe_motors.findings(arm, arm.drive, states, describe_motor_status)
+    return probe_motors.summary(states)
+
+
+def _servos(config: RunConfig, arm: ArmDescription, drive: FeetechDrive, notes: list[str]) -> str:
     from edge._core import ServoBus, describe_servo_error
 
-    arm = load_description(SO101)
     calibration = load_calibration(config.calibration, arm) if config.calibration else None
     bus = ServoBus(config.port)
     asked = [(joint, probe.look(bus, joint.servo_id)) for joint in arm.joints]
     others = probe.strangers(bus, (joint.servo_id for joint in arm.joints))
     notes += [f"servo {id} answers too and is not of a {arm.name}" for id in others]
-    expected = f"{len(arm.joints)} servos of model {arm.model_number} at 1 Mbps"
+    expected = f"{len(arm.joints)} servos of model {drive.model_number} at 1 Mbps"
     silent = ", ".join(f"{joint.servo_id} ({joint.name})" for joint, state in asked if state is None)
     if silent:
         fix = "check power, the daisy chain and the servo ids"
         raise ArmError("servos do not answer", expected=expected, got=f"silence from {silent}", fix=fix)
     states = [state for _, state in asked if state is not None]
-    other = ", ".join(f"{state.id} is model {state.model}" for state in states if state.model != arm.model_number)
+    other = ", ".join(f"{state.id} is model {state.model}" for state in states if state.model != drive.model_number)
     if other:
         raise ArmError(f"the arm is not a {arm.name}", expected=expected, got=other, fix="name the port of that arm")
     notes += probe.findings(arm, states, calibration, describe_servo_error)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge import manifest
 from edge.api import RobotApi
-from edge.arm import SO101, load_description
+from edge.arm import SO101, DamiaoDrive, load_description
 from edge.cameras import Camera
 from edge.config import RunConfig
 from edge.earlier import JOURNAL, EarlierRun, take_over
@@ -71,6 +71,11 @@ class Machine:
         self.close()
 
 
+def described(config: RunConfig) -> Path:
+    """The file that describes the arm."""
+    return Path(config.arm) if config.arm else SO101
+
+
 def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
     """A bundle whose files are as made and which fits this robot.
 
@@ -79,7 +84,7 @@ def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
     """
     bundle = manifest.load(config.bundle)
     bundle.verify()
-    arm = load_description(SO101)
+    arm = load_description(described(config))
     bundle.check_fits(api_hash=api.hash, robot=arm.name, joints=tuple(joint.name for joint in arm.joints))
     return bundle
 
@@ -94,7 +99,7 @@ def open_arm(config: RunConfig) -> tuple[Arm, ControlLoop, Driver]:
     check_native()
     from edge import _core
 
-    arm = _core.Arm(SO101, config.calibration or None)
+    arm = _core.Arm(described(config), config.calibration or None)
     loop = _core.ControlLoop(
         arm,
         _core.LoopConfig(
@@ -133,7 +138,7 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Earl
             raise ConfigError(
                 f"--{name} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
             )
-    check_port(config.port)
+    check_port(config.port, can=isinstance(load_description(described(config)).drive, DamiaoDrive))
     arm, loop, driver = open_arm(config)
     bundle = check_bundle(config, api)
     parts = bundle.manifest.planner

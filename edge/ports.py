@@ -1,4 +1,4 @@
-"""Looks at a serial port without using it, so that a wrong one is told before models are loaded."""
+"""Looks at an arm's port without using it, so that a wrong one is told before models are loaded."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ from pathlib import Path
 
 from edge.errors import ConfigError, LinkError
 
+_INTERFACES, _CAN = Path("/sys/class/net"), "280"
+
 
 def connected() -> list[str]:
     """Paths of the serial adapters that are plugged in."""
     return sorted(str(path) for pattern in ("ttyACM*", "ttyUSB*") for path in Path("/dev").glob(pattern))
 
 
-def check_port(port: str) -> None:
+def check_port(port: str, *, can: bool = False) -> None:
     """Opens a port for a moment. Sends nothing and changes no setting.
+
+    Args:
+        port: A serial port.
+        can: The arm is on CAN: a name without a slash is an interface of the kernel.
 
     Raises:
         ConfigError: No port was named.
-        LinkError: It does not exist, may not be opened, is busy, or is no serial port.
+        LinkError: It does not exist, may not be opened, is busy, or is no serial port or no CAN interface.
     """
+    if can and port and "/" not in port:
+        _check_interface(port)
+        return
     found = ", ".join(connected()) or "no serial adapter"
     if not port:
         raise ConfigError("--port is not given", expected="the arm's serial port", got=f"connected: {found}")
@@ -39,6 +48,17 @@ def check_port(port: str) -> None:
         raise _trouble(port, expected, int(problem.args[0]), found) from problem
     finally:
         os.close(handle)
+
+
+def _check_interface(name: str) -> None:
+    there = sorted(path.parent.name for path in _INTERFACES.glob("*/type") if path.read_text().strip() == _CAN)
+    if name not in there:
+        raise LinkError(
+            f"CAN interface {name} does not exist",
+            expected="a CAN interface, or the path of an adapter that speaks slcan",
+            got=f"CAN interfaces: {', '.join(there) or 'none'}",
+            fix=f"bring it up: ip link set {name} up type can bitrate 1000000",
+        )
 
 
 def _trouble(port: str, expected: str, number: int | None, found: str) -> LinkError:

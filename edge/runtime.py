@@ -112,9 +112,12 @@ class Run:
             self.stop("stopped")
             self._questions.put(None)
             machine.driver.stop()  # comes to rest first, then torque off unless it is to be kept
+            torque = machine.driver.snapshot()["torque"]
             for thread in threads:
                 if thread.is_alive():
                     thread.join(self._config.budgets.plan_s + 1.0)
+            if torque not in ("off", "kept on"):
+                self._log.write("warning", text=f"the motors may hold their pose: torque {torque}")
             watch()
             try:
                 self._executive.stop(self._stop_reason, time.monotonic_ns())

@@ -227,12 +227,12 @@ class _Watch:
 
 @contextlib.contextmanager
 def _signals(run: Run) -> Iterator[None]:
-    """Ctrl-C and a service's stop bring the arm to rest instead of ending the process where it stands."""
+    """Ctrl-C, a service's stop and a closed terminal bring the arm to rest instead of ending the process at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         run.stop(f"stopped by {signal.Signals(number).name}")
 
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

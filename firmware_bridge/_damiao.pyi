@@ -1,9 +1,19 @@
 from typing import NamedTuple
 
 REGISTER_ID: int
+MODE_MIT: int
+"""The control mode that takes commands."""
+OFF: int
+ON: int
+LOST_COMMANDS: int
+CLEAR: int
 ENABLE: int
 DISABLE: int
 ZERO: int
+TIMEOUT: int
+"""Register, unsigned: in 50 µs, the silence after which a motor that is on goes off; 0 for never."""
+CONTROL_MODE: int
+"""Register, unsigned."""
 MAX_POSITION: int
 MAX_VELOCITY: int
 MAX_TORQUE: int
@@ -45,9 +55,12 @@ def unpack_command(limits: Limits, data: bytes) -> Command: ...
 def pack_feedback(limits: Limits, feedback: Feedback) -> bytes: ...
 def unpack_feedback(limits: Limits, data: bytes) -> Feedback: ...
 def pack_order(order: int) -> bytes:
-    """`ENABLE`, `DISABLE` or `ZERO`."""
+    """`CLEAR`, `ENABLE`, `DISABLE` or `ZERO`."""
 
 def status_is_fault(status: int) -> bool: ...
+def refresh(id: int) -> bytes:
+    """To be sent to `REGISTER_ID`; answered with feedback, and nothing changes."""
+
 def register_read(id: int, address: int) -> bytes:
     """To be sent to `REGISTER_ID`."""
 

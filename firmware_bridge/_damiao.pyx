@@ -10,11 +10,20 @@ cdef extern from "damiao.h" nogil:
     enum:
         DAMIAO_FRAME
         DAMIAO_REGISTER_ID
+        DAMIAO_MODE_MIT
+        DAMIAO_TIMEOUT
+        DAMIAO_CONTROL_MODE
         DAMIAO_MAX_POSITION
         DAMIAO_MAX_VELOCITY
         DAMIAO_MAX_TORQUE
 
+    enum damiao_status:
+        DAMIAO_OFF
+        DAMIAO_ON
+        DAMIAO_LOST_COMMANDS
+
     enum damiao_order:
+        DAMIAO_CLEAR
         DAMIAO_ENABLE
         DAMIAO_DISABLE
         DAMIAO_ZERO
@@ -48,6 +57,7 @@ cdef extern from "damiao.h" nogil:
     bint damiao_feedback_unpack(const damiao_limits *limits, const uint8_t *data, size_t length,
                                 damiao_feedback *feedback)
     bint damiao_status_is_fault(uint8_t status)
+    void damiao_refresh(uint16_t id, uint8_t *out)
     void damiao_register_read(uint16_t id, uint8_t address, uint8_t *out)
     void damiao_register_write(uint16_t id, uint8_t address, uint32_t bits, uint8_t *out)
     bint damiao_register_unpack(const uint8_t *data, size_t length, uint16_t id, uint8_t address, uint32_t *bits)
@@ -56,9 +66,16 @@ cdef extern from "damiao.h" nogil:
 
 
 REGISTER_ID = DAMIAO_REGISTER_ID
+MODE_MIT = DAMIAO_MODE_MIT
+OFF = DAMIAO_OFF
+ON = DAMIAO_ON
+LOST_COMMANDS = DAMIAO_LOST_COMMANDS
+CLEAR = DAMIAO_CLEAR
 ENABLE = DAMIAO_ENABLE
 DISABLE = DAMIAO_DISABLE
 ZERO = DAMIAO_ZERO
+TIMEOUT = DAMIAO_TIMEOUT
+CONTROL_MODE = DAMIAO_CONTROL_MODE
 MAX_POSITION = DAMIAO_MAX_POSITION
 MAX_VELOCITY = DAMIAO_MAX_VELOCITY
 MAX_TORQUE = DAMIAO_MAX_TORQUE
@@ -150,14 +167,20 @@ def unpack_feedback(limits, bytes data):
 
 def pack_order(int order):
     cdef uint8_t[DAMIAO_FRAME] out
-    if order not in (ENABLE, DISABLE, ZERO):
-        raise ValueError(f"order {order:#x} is none of ENABLE, DISABLE, ZERO")
+    if order not in (CLEAR, ENABLE, DISABLE, ZERO):
+        raise ValueError(f"order {order:#x} is none of CLEAR, ENABLE, DISABLE, ZERO")
     damiao_order_pack(<damiao_order>order, out)
     return <bytes>out[:DAMIAO_FRAME]
 
 
 def status_is_fault(uint8_t status):
     return damiao_status_is_fault(status)
+
+
+def refresh(uint16_t id):
+    cdef uint8_t[DAMIAO_FRAME] out
+    damiao_refresh(id, out)
+    return <bytes>out[:DAMIAO_FRAME]
 
 
 def register_read(uint16_t id, uint8_t address):

@@ -45,8 +45,9 @@ def test_golden_feedback() -> None:
 
 
 def test_orders() -> None:
-    for order, last in ((damiao.ENABLE, "FC"), (damiao.DISABLE, "FD"), (damiao.ZERO, "FE")):
+    for order, last in ((damiao.CLEAR, "FB"), (damiao.ENABLE, "FC"), (damiao.DISABLE, "FD"), (damiao.ZERO, "FE")):
         assert damiao.pack_order(order) == bytes.fromhex("FF" * 7 + last)
+    assert damiao.refresh(0x105) == bytes.fromhex("05 01 CC 00 00 00 00 00")
     with pytest.raises(ValueError, match="order"):
         damiao.pack_order(0xFF)
 

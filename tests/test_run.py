@@ -145,7 +145,7 @@ def test_servos_stay_on_when_they_are_asked_to(start: Callable[..., Bench]) -> N
     assert not list(bench.root.glob("*/front.mp4"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_brings_the_arm_to_rest_and_ends_the_run(start: Callable[..., Bench], number: signal.Signals) -> None:
     bench = start()
     bench.wait_for("chunk")

@@ -18,6 +18,11 @@ Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
         throw Error(Error::Kind::arm, "the arm description has " + std::to_string(spec_.joints.size()) + " joints",
                     std::to_string(kJoints) + " joints", names, "compare with edge/robots/so101.json");
     }
+    if (spec_.drive == Drive::damiao && spec_.motors.size() != kJoints) {
+        throw Error(Error::Kind::arm, "the arm description has " + std::to_string(spec_.motors.size()) + " motors",
+                    std::to_string(kJoints) + " motors, one a joint", std::to_string(spec_.motors.size()),
+                    "compare with edge/robots/damiao-bench.json");
+    }
     for (std::size_t i = 0; i < kJoints; ++i) {
         const JointSpec& joint = spec_.joints[i];
         const double span = joint.normalised ? joint.upper - joint.lower : 1.0;
@@ -57,6 +62,18 @@ Arm::Ticks Arm::calibrated(const JointSpec& joint, const ServoCalibration& servo
         return servo.reversed ? Ticks{most, least - most, least, most} : Ticks{least, most - least, least, most};
     }
     return {(least + most) / 2, spec_.ticks_per_turn / (2 * std::numbers::pi), least, most};
+}
+
+double Arm::to_motor(std::size_t joint, double value) const {
+    const MotorSpec& motor = spec_.motors[joint];
+    const double radians = to_radians(joint, value);
+    return motor.zero + (motor.reversed ? -radians : radians);
+}
+
+double Arm::from_motor(std::size_t joint, double angle) const {
+    const MotorSpec& motor = spec_.motors[joint];
+    const double radians = angle - motor.zero;
+    return from_radians(joint, motor.reversed ? -radians : radians);
 }
 
 std::int32_t Arm::to_ticks(std::size_t joint, double value) const {

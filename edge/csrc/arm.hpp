@@ -1,4 +1,4 @@
-// What the core knows of an arm: names, limits, geometry and servo ticks. Built once from edge/arm.py's description.
+// What the core knows of an arm: names, limits, geometry and what drives it. Built once from edge/arm.py's description.
 #pragma once
 
 #include <array>
@@ -20,7 +20,7 @@ using Quaternion = std::array<double, 4>;  // w x y z
 
 struct JointSpec {
     std::string name;
-    std::uint8_t servo_id = 0;
+    std::uint8_t servo_id = 0;  // or the motor's, on its bus
     Vector3 offset{};
     Quaternion quat{};
     Vector3 axis{};
@@ -40,6 +40,22 @@ struct ServoCalibration {
     bool reversed = false;  // a normalised joint that is 0 at range_max
 };
 
+// Which motors, on which bus. Who speaks to them: arm_link.cpp.
+enum class Drive : std::uint8_t { feetech, damiao };
+
+// A CAN motor. It holds limits of its own, which give its wire format a meaning and are compared before it runs.
+struct MotorSpec {
+    std::uint16_t master_id = 0;  // it answers under this identifier
+    std::string model;
+    double max_position = 0;  // rad
+    double max_velocity = 0;  // rad/s
+    double max_torque = 0;    // N m
+    double kp = 0;            // N m/rad
+    double kd = 0;            // N m s/rad
+    double zero = 0;          // rad: where the motor stands when the joint is at 0
+    bool reversed = false;    // the motor turns against the joint
+};
+
 struct FrameSpec {
     std::string name;
     std::string parent;  // a joint's name
@@ -51,9 +67,14 @@ struct ArmSpec {
     std::string name;
     std::vector<JointSpec> joints;
     std::vector<FrameSpec> frames;
+    Drive drive = Drive::feetech;
+    // Of Feetech servos.
     std::uint16_t model_number = 0;
     std::uint32_t ticks_per_turn = 0;
     std::vector<ServoCalibration> calibration;  // one a joint, or none: half a turn is 0 rad
+    // Of Damiao motors.
+    std::vector<MotorSpec> motors;  // one a joint
+    double motor_timeout_s = 0;     // silence after which a motor goes off by itself, and limp; 0: never
 };
 
 class Arm {
@@ -68,7 +89,11 @@ public:
 
     double to_radians(std::size_t joint, double value) const;
     double from_radians(std::size_t joint, double radians) const;
-    // Servo ticks. Rounds to the nearest one and stays within one turn, and within the calibrated range.
+    // Motor angle in radians, of an arm of Damiao motors.
+    double to_motor(std::size_t joint, double value) const;
+    double from_motor(std::size_t joint, double angle) const;
+    // Servo ticks, of an arm of Feetech servos. Rounds to the nearest one and stays within one turn, and within the
+    // calibrated range.
     std::int32_t to_ticks(std::size_t joint, double value) const;
     double from_ticks(std::size_t joint, std::int32_t ticks) const;
 

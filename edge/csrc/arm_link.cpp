@@ -1,31 +1,60 @@
 #include "arm_link.hpp"
 
-#include <algorithm>
 #include <cmath>
 
-#include "error.hpp"
-#include "open_link.hpp"
+#include "damiao_arm.hpp"
+#include "feetech_arm.hpp"
 
 namespace edgearm {
 
 namespace {
 
-constexpr std::int64_t kReplyTimeout = 50'000'000;  // for set-up transactions, which nobody waits for in real time
-constexpr int kTries = 3;
+// A kind of drive: what the rest of the core needs to know of it.
+struct Kind {
+    std::unique_ptr<ArmLink> (*open)(const Arm&, const std::string&, LinkStats&);
+    CycleCost (*cost)();
+    std::string (*describe)(std::uint8_t error);
+};
 
-std::uint16_t word(std::span<const std::uint8_t> bytes) {
-    return static_cast<std::uint16_t>(bytes[0] | bytes[1] << 8);
+template <class Link>
+std::unique_ptr<ArmLink> open(const Arm& arm, const std::string& port, LinkStats& stats) {
+    return std::make_unique<Link>(arm, port, stats);
 }
 
-double position(const Arm& arm, std::size_t joint, std::uint16_t value) {
-    return arm.from_ticks(joint, feetech_from_sign_magnitude(value, FEETECH_SIGN_POSITION));
-}
+// By the value of Drive.
+const std::array<Kind, 2> kKinds{{
+    {open<FeetechArm>,
+     [] {
+         return CycleCost{FeetechArm::kCycleNs, "goals and positions are " + std::to_string(FeetechArm::kCycleBytes) +
+                                                    " bytes a cycle at 1 Mbps"};
+     },
+     describe_servo_error},
+    {open<DamiaoArm>,
+     [] {
+         return CycleCost{DamiaoArm::kCycleNs, "a command and its feedback are " +
+                                                   std::to_string(DamiaoArm::kCycleFrames) +
+                                                   " CAN frames a cycle at 1 Mbps"};
+     },
+     describe_motor_error},
+}};
 
-std::uint16_t goal_word(const Arm& arm, std::size_t joint, double value) {
-    return feetech_to_sign_magnitude(arm.to_ticks(joint, value), FEETECH_SIGN_POSITION);
+const Kind& kind_of(const Arm& arm) {
+    return kKinds[static_cast<std::size_t>(arm.spec().drive)];
 }
 
 }  // namespace
+
+std::unique_ptr<ArmLink> open_arm(const Arm& arm, const std::string& port, LinkStats& stats) {
+    return kind_of(arm).open(arm, port, stats);
+}
+
+CycleCost cycle_cost(const Arm& arm) {
+    return kind_of(arm).cost();
+}
+
+std::string describe_error(const Arm& arm, std::uint8_t error) {
+    return kind_of(arm).describe(error);
+}
 
 void PlausibilityGate::reset(const Joints& joints, std::int64_t now_ns) noexcept {
     value_ = joints;
@@ -34,241 +63,12 @@ void PlausibilityGate::reset(const Joints& joints, std::int64_t now_ns) noexcept
 
 bool PlausibilityGate::admit(std::size_t joint, double value, std::int64_t now_ns) noexcept {
     const double elapsed = static_cast<double>(now_ns - time_ns_[joint]) * 1e-9;
-    if (std::abs(value - value_[joint]) > kFactor * arm_.limits()[joint].max_velocity * elapsed + kMargin) {
+    if (!(std::abs(value - value_[joint]) <= kFactor * arm_.limits()[joint].max_velocity * elapsed + kMargin)) {
         return false;
     }
     value_[joint] = value;
     time_ns_[joint] = now_ns;
     return true;
-}
-
-ArmLink::ArmLink(const Arm& arm, const std::string& port, LinkStats& stats)
-    : arm_(arm), stats_(stats), port_(open_link<link::SerialPort>(port)), bus_(port_), gate_(arm) {
-    for (std::size_t i = 0; i < kJoints; ++i) {
-        ids_[i] = arm.spec().joints[i].servo_id;
-    }
-    identify();
-    compare_calibration();
-    for (std::size_t i = 0; i < kJoints; ++i) {
-        const std::uint8_t none = 0;
-        write(i, FEETECH_RETURN_DELAY, {&none, 1}, "take a return delay");
-    }
-    measure();
-}
-
-void ArmLink::line_gone() const {
-    throw Error(Error::Kind::link, "port " + path() + " is gone", "an adapter that stays connected", "no such device",
-                "check the cable and the adapter's power");
-}
-
-void ArmLink::identify() {
-    std::string silent;
-    std::string other;
-    for (std::size_t i = 0; i < kJoints; ++i) {
-        const JointSpec& joint = arm_.spec().joints[i];
-        const std::string who = std::to_string(joint.servo_id) + " (" + joint.name + ")";
-        const Reply model = bus_.ping(joint.servo_id, kReplyTimeout, kTries).io == Io::ok
-                                ? bus_.read(joint.servo_id, FEETECH_MODEL_NUMBER, 2, kReplyTimeout, kTries)
-                                : Reply{};
-        if (model.io == Io::gone) {
-            line_gone();
-        }
-        if (model.io != Io::ok) {
-            silent += (silent.empty() ? "" : ", ") + who;
-            continue;
-        }
-        stats_.errors[i].store(model.error, std::memory_order_relaxed);
-        if (word(model.params) != arm_.spec().model_number) {
-            other += (other.empty() ? "" : ", ") + who + " is model " + std::to_string(word(model.params));
-        }
-    }
-    publish_counters();
-    if (!silent.empty()) {
-        throw Error(Error::Kind::arm, "servos do not answer on " + path(),
-                    std::to_string(kJoints) + " servos at 1 Mbps", "silence from " + silent,
-                    "check power, the daisy chain and the servo ids");
-    }
-    if (!other.empty()) {
-        throw Error(Error::Kind::arm, "the arm on " + path() + " is not a " + arm_.spec().name,
-                    "servos of model " + std::to_string(arm_.spec().model_number), other,
-                    "name the port of the described arm, or another arm description");
-    }
-}
-
-// One register of a servo that is known to be there.
-std::uint16_t ArmLink::ask(std::size_t joint, std::uint8_t address, const char* what) {
-    const Reply reply = bus_.read(ids_[joint], address, 2, kReplyTimeout, kTries);
-    if (reply.io == Io::gone) {
-        line_gone();
-    }
-    if (reply.io != Io::ok) {
-        throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[joint]) + " stopped answering on " + path(), what,
-                    "silence", "check its cable and power");
-    }
-    stats_.errors[joint].store(reply.error, std::memory_order_relaxed);
-    return word(reply.params);
-}
-
-void ArmLink::compare_calibration() {
-    std::string wanted;
-    std::string other;
-    for (std::size_t i = 0; i < arm_.spec().calibration.size(); ++i) {
-        const auto stored = [&](std::uint8_t address, unsigned sign_bit) {
-            return feetech_from_sign_magnitude(ask(i, address, "its calibration"), sign_bit);
-        };
-        const auto text = [&](std::int32_t offset, std::int32_t least, std::int32_t most) {
-            return arm_.spec().joints[i].name + " offset " + std::to_string(offset) + ", " + std::to_string(least) +
-                   " to " + std::to_string(most);
-        };
-        const ServoCalibration& servo = arm_.spec().calibration[i];
-        const std::string in_file = text(servo.homing_offset, servo.range_min, servo.range_max);
-        const std::string in_servo = text(stored(FEETECH_HOMING_OFFSET, FEETECH_SIGN_HOMING_OFFSET),
-                                          stored(FEETECH_MIN_POSITION_LIMIT, FEETECH_SIGN_POSITION),
-                                          stored(FEETECH_MAX_POSITION_LIMIT, FEETECH_SIGN_POSITION));
-        if (in_file != in_servo) {
-            wanted += (wanted.empty() ? "" : "; ") + in_file;
-            other += (other.empty() ? "" : "; ") + in_servo;
-        }
-    }
-    if (!other.empty()) {
-        throw Error(Error::Kind::arm, "the arm on " + path() + " does not hold the calibration in the file", wanted,
-                    other, "name this arm's calibration file, or store it in the servos with LeRobot");
-    }
-}
-
-Joints ArmLink::measure() {
-    Joints before{};
-    bool agreed = false;
-    for (int attempt = 0; attempt <= kTries && !agreed; ++attempt) {
-        Joints now{};
-        for (std::size_t i = 0; i < kJoints; ++i) {
-            now[i] = position(arm_, i, ask(i, FEETECH_PRESENT_POSITION, "its position"));
-        }
-        agreed = attempt > 0;
-        for (std::size_t i = 0; i < kJoints; ++i) {
-            agreed = agreed && std::abs(now[i] - before[i]) <= PlausibilityGate::kMargin;
-        }
-        before = now;
-    }
-    publish_counters();
-    if (!agreed) {
-        throw Error(Error::Kind::arm, "the arm on " + path() + " does not stand still", "two readings that agree",
-                    "joints that move by more than 0.05 rad between readings", "hold the arm still and start again");
-    }
-    gate_.reset(before, monotonic_ns());
-    newest_ = before;
-    fresh_.fill(false);
-    return before;
-}
-
-void ArmLink::write(std::size_t joint, std::uint8_t address, std::span<const std::uint8_t> data, const char* doing) {
-    const Reply reply = bus_.write(ids_[joint], address, data, kReplyTimeout, kTries);
-    if (reply.io == Io::gone) {
-        line_gone();
-    }
-    if (reply.io != Io::ok) {
-        throw Error(Error::Kind::arm, "servo " + std::to_string(ids_[joint]) + " on " + path() + " did not " + doing,
-                    "an acknowledged write", "silence", "check its cable and power");
-    }
-    stats_.errors[joint].store(reply.error, std::memory_order_relaxed);
-}
-
-Joints ArmLink::engage() {
-    const Joints pose = measure();
-    try {
-        for (std::size_t i = 0; i < kJoints; ++i) {
-            const std::uint16_t goal = goal_word(arm_, i, pose[i]);
-            // Acceleration, Goal_Position, Goal_Time and Goal_Velocity lie side by side.
-            const std::array<std::uint8_t, 7> registers{
-                0, static_cast<std::uint8_t>(goal & 0xFF), static_cast<std::uint8_t>(goal >> 8), 0, 0, 0, 0};
-            write(i, FEETECH_ACCELERATION, registers, "take a goal");
-        }
-        for (std::size_t i = 0; i < kJoints; ++i) {
-            const std::uint8_t on = 1;
-            write(i, FEETECH_TORQUE_ENABLE, {&on, 1}, "switch torque on");
-        }
-    } catch (const Error&) {
-        release();
-        throw;
-    }
-    gate_.reset(pose, monotonic_ns());
-    publish_counters();
-    return pose;
-}
-
-bool ArmLink::release() {
-    bool all = true;
-    for (const std::uint8_t id : ids_) {
-        const std::uint8_t off = 0;
-        all = bus_.write(id, FEETECH_TORQUE_ENABLE, {&off, 1}, kReplyTimeout, kTries).io == Io::ok && all;
-    }
-    publish_counters();
-    return all;
-}
-
-Io ArmLink::send_goals(const Joints& goals, std::int64_t deadline_ns) noexcept {
-    std::array<std::uint16_t, kJoints> words{};
-    for (std::size_t i = 0; i < kJoints; ++i) {
-        words[i] = goal_word(arm_, i, goals[i]);
-    }
-    return bus_.sync_write(FEETECH_GOAL_POSITION, ids_, words, deadline_ns);
-}
-
-Io ArmLink::cycle(const Joints* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept {
-    measured.reset();
-    if (goals != nullptr && send_goals(*goals, deadline_ns) == Io::gone) {
-        return Io::gone;
-    }
-    std::array<WordReply, kJoints> replies{};
-    const Io result = bus_.sync_read(FEETECH_PRESENT_POSITION, ids_, replies, deadline_ns);
-    const std::int64_t now = monotonic_ns();
-    for (std::size_t i = 0; i < kJoints; ++i) {
-        if (!replies[i].came) {
-            continue;
-        }
-        stats_.errors[i].store(replies[i].error, std::memory_order_relaxed);
-        const double value = position(arm_, i, replies[i].word);
-        if (gate_.admit(i, value, now)) {
-            newest_[i] = value;
-            fresh_[i] = true;
-            stats_.seen_ns[i].store(now, std::memory_order_relaxed);
-        } else {
-            stats_.implausible.fetch_add(1, std::memory_order_relaxed);
-        }
-    }
-    if (std::all_of(fresh_.begin(), fresh_.end(), [](bool fresh) { return fresh; })) {
-        measured = newest_;
-        fresh_.fill(false);
-        stats_.exchanges.fetch_add(1, std::memory_order_relaxed);
-    }
-    publish_counters();
-    return result;
-}
-
-void ArmLink::publish_counters() noexcept {
-    stats_.replies.store(bus_.counters().replies, std::memory_order_relaxed);
-    stats_.corrupt.store(bus_.counters().corrupt, std::memory_order_relaxed);
-    stats_.stray.store(bus_.counters().stray, std::memory_order_relaxed);
-    stats_.timeouts.store(bus_.counters().timeouts, std::memory_order_relaxed);
-}
-
-std::string describe_servo_error(std::uint8_t bits) {
-    constexpr std::array<std::pair<std::uint8_t, const char*>, 5> kNames{{{FEETECH_ERROR_VOLTAGE, "voltage"},
-                                                                          {FEETECH_ERROR_ANGLE, "angle"},
-                                                                          {FEETECH_ERROR_OVERHEAT, "overheat"},
-                                                                          {FEETECH_ERROR_OVERCURRENT, "overcurrent"},
-                                                                          {FEETECH_ERROR_OVERLOAD, "overload"}}};
-    std::string text;
-    for (const auto& [bit, label] : kNames) {
-        if ((bits & bit) != 0) {
-            text += (text.empty() ? "" : ", ") + std::string(label);
-            bits = static_cast<std::uint8_t>(bits & ~bit);
-        }
-    }
-    if (bits != 0) {
-        text += (text.empty() ? "bits " : ", bits ") + std::to_string(bits);
-    }
-    return text;
 }
 
 }  // namespace edgearm

@@ -10,12 +10,30 @@ std::array<T, N> fixed(const py::handle& sequence) {
     return sequence.cast<std::array<T, N>>();
 }
 
+// An edge.arm.FeetechDrive or DamiaoDrive.
+void add_drive(const py::handle& drive, ArmSpec& spec) {
+    if (py::hasattr(drive, "ticks_per_turn")) {
+        spec.drive = Drive::feetech;
+        spec.model_number = drive.attr("model_number").cast<std::uint16_t>();
+        spec.ticks_per_turn = drive.attr("ticks_per_turn").cast<std::uint32_t>();
+        return;
+    }
+    spec.drive = Drive::damiao;
+    spec.motor_timeout_s = drive.attr("timeout_ms").cast<double>() * 1e-3;
+    for (const py::handle motor : drive.attr("motors")) {
+        spec.motors.push_back({motor.attr("master_id").cast<std::uint16_t>(), motor.attr("model").cast<std::string>(),
+                               motor.attr("max_position").cast<double>(), motor.attr("max_velocity").cast<double>(),
+                               motor.attr("max_torque").cast<double>(), motor.attr("kp").cast<double>(),
+                               motor.attr("kd").cast<double>(), motor.attr("zero").cast<double>(),
+                               motor.attr("reversed").cast<bool>()});
+    }
+}
+
 // An edge.arm.ArmDescription and, or None, a tuple of edge.calibration.JointCalibration: both are checked.
 ArmSpec to_spec(const py::object& description, const py::object& calibration) {
     ArmSpec spec;
     spec.name = description.attr("name").cast<std::string>();
-    spec.model_number = description.attr("model_number").cast<std::uint16_t>();
-    spec.ticks_per_turn = description.attr("ticks_per_turn").cast<std::uint32_t>();
+    add_drive(description.attr("drive"), spec);
     for (const py::handle joint : description.attr("joints")) {
         spec.joints.push_back({joint.attr("name").cast<std::string>(), joint.attr("servo_id").cast<std::uint8_t>(),
                                fixed<double, 3>(joint.attr("offset")), fixed<double, 4>(joint.attr("quat")),

@@ -1,5 +1,9 @@
-#include "arm_link.hpp"
+#include <optional>
+#include <tuple>
+
 #include "bindings.hpp"
+#include "damiao_bus.hpp"
+#include "feetech_arm.hpp"
 #include "open_link.hpp"
 
 namespace edgearm::bindings {
@@ -31,6 +35,32 @@ private:
     FeetechBus bus_;
 };
 
+// The same for a CAN bus with Damiao motors on it. The interpreter goes on meanwhile.
+class MotorBus {
+public:
+    using Seen = std::tuple<std::uint8_t, float, std::uint8_t, std::uint8_t>;
+
+    explicit MotorBus(const std::string& port) : bus_(open_can(port)) {}
+
+    std::optional<std::uint32_t> read(std::uint8_t id, std::uint16_t master_id, std::uint8_t address,
+                                      std::int64_t timeout_ns) {
+        std::uint32_t bits = 0;
+        const Io result = bus_.read({id, master_id}, static_cast<damiao_register>(address), bits, timeout_ns, kTries);
+        return result == Io::ok ? std::optional(bits) : std::nullopt;
+    }
+    std::optional<Seen> refresh(std::uint8_t id, std::uint16_t master_id, const std::array<float, 3>& limits,
+                                std::int64_t timeout_ns) {
+        damiao_feedback seen{};
+        const Io result = bus_.refresh({id, master_id}, {limits[0], limits[1], limits[2]}, seen, timeout_ns, kTries);
+        return result == Io::ok
+                   ? std::optional(Seen{seen.status, seen.position, seen.mosfet_celsius, seen.coil_celsius})
+                   : std::nullopt;
+    }
+
+private:
+    DamiaoBus bus_;
+};
+
 }  // namespace
 
 void bind_bus(py::module_& module) {
@@ -39,6 +69,14 @@ void bind_bus(py::module_& module) {
         .def("ping", &ServoBus::ping, py::arg("id"), py::arg("timeout_ns") = 50'000'000)
         .def("read", &ServoBus::read, py::arg("id"), py::arg("address"), py::arg("length"),
              py::arg("timeout_ns") = 50'000'000);
+    using NoGil = py::call_guard<py::gil_scoped_release>;
+    py::class_<MotorBus>(module, "MotorBus")
+        .def(py::init<std::string>(), py::arg("port"), NoGil())
+        .def("read", &MotorBus::read, py::arg("id"), py::arg("master_id"), py::arg("address"),
+             py::arg("timeout_ns") = 50'000'000, NoGil())
+        .def("refresh", &MotorBus::refresh, py::arg("id"), py::arg("master_id"), py::arg("limits"),
+             py::arg("timeout_ns") = 50'000'000, NoGil());
+    module.def("describe_motor_status", describe_motor_status, py::arg("status"));
     module.def("describe_servo_error", describe_servo_error, py::arg("bits"));
 }
 

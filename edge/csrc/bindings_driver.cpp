@@ -29,7 +29,7 @@ py::dict from_servos(const Driver& driver, std::int64_t now_ns) {
     for (std::size_t i = 0; i < kJoints; ++i) {
         const std::int64_t seen = link.seen_ns[i].load(std::memory_order_relaxed);
         py::dict servo;
-        servo["error"] = describe_servo_error(link.errors[i].load(std::memory_order_relaxed));
+        servo["error"] = describe_error(driver.loop().arm(), link.errors[i].load(std::memory_order_relaxed));
         servo["age_ns"] = seen == 0 ? py::object(py::none()) : py::object(py::int_(now_ns - seen));
         servos[py::str(driver.loop().arm().spec().joints[i].name)] = servo;
     }
@@ -46,6 +46,7 @@ py::dict snapshot(const Driver& driver) {
     result["connected"] = stats.connected;
     result["port"] = driver.port();
     result["link"] = stats.link;
+    result["torque"] = stats.torque;
     result["realtime"] = stats.realtime;
     result["lateness_p50_ns"] = stats.lateness_p50_ns;
     result["lateness_p99_ns"] = stats.lateness_p99_ns;

@@ -1,5 +1,6 @@
 #include "driver.hpp"
 
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <utility>
@@ -28,11 +29,18 @@ Driver::Driver(ControlLoop& loop, std::string port, DriverConfig config)
     within("log_every", config.log_every, 1, std::numeric_limits<std::uint32_t>::max());
     within("cpu", config.cpu, -1, cpu_count() - 1);
     within("bus_period_ns", config.bus_period_ns, 1, kSecond);
-    if (config.bus_period_ns < ArmLink::kCycleNs) {
+    const CycleCost cost = cycle_cost(loop.arm());
+    if (config.bus_period_ns < cost.ns) {
         throw Error(Error::Kind::config, "driver configuration: the link cannot carry this bus rate",
-                    "bus_period_ns of at least " + std::to_string(ArmLink::kCycleNs) + ": goals and positions are " +
-                        std::to_string(ArmLink::kCycleBytes) + " bytes a cycle at 1 Mbps",
+                    "bus_period_ns of at least " + std::to_string(cost.ns) + ": " + cost.spent_on,
                     "bus_period_ns " + std::to_string(config.bus_period_ns), "lower the bus rate (loop.bus_hz)");
+    }
+    if (config.keep_torque && loop.arm().spec().motor_timeout_s > 0) {
+        throw Error(Error::Kind::config, "driver configuration: torque cannot be kept after the run",
+                    "keep_torque with motors that stay on without commands (timeout_ms 0 in the arm description)",
+                    "motors that switch themselves off after " +
+                        std::to_string(std::lround(loop.arm().spec().motor_timeout_s * 1e3)) + " ms of silence",
+                    "leave loop.keep_torque off");
     }
 }
 
@@ -50,7 +58,7 @@ void Driver::start() {
         arm();
     } catch (...) {
         if (launched) {
-            halt(config_.keep_torque);
+            halt(config_.keep_torque || !engaged_);  // what was not engaged is as it was found
         }
         throw;
     }
@@ -77,7 +85,7 @@ void Driver::check_cpu() const {
 
 void Driver::launch() {
     check_cpu();
-    auto link = std::make_unique<ArmLink>(loop_.arm(), port_, link_stats_);
+    auto link = open_arm(loop_.arm(), port_, link_stats_);
     const Joints pose = link->measure();
     loop_.claim();
     reopen_as_ = link->stable_path();
@@ -102,6 +110,7 @@ void Driver::arm() {
                                            : "it is started already");
     }
     order(Order::engage);
+    set_text(torque_text_, "on");
     loop_.start();
     if (!wait_for([](const Published& loop) { return loop.state != State::idle; }, kSecond)) {
         throw Error(Error::Kind::arm, "the arm on " + port_ + " did not become ready", "feedback after torque on",
@@ -115,13 +124,17 @@ void Driver::halt(bool keep_torque) {
     }
     loop_.hold();
     // From its highest speed a joint rests within max_velocity / max_acceleration, well under a second.
-    wait_for([](const Published& loop) { return loop.state != State::running && loop.at_rest; }, 3 * kSecond);
-    if (!keep_torque) {
-        try {
-            order(Order::release);
-        } catch (const Error&) {
-            // The line is gone or a servo is silent: nothing more can be done for it from here.
-        }
+    const bool rests =
+        wait_for([](const Published& loop) { return loop.state != State::running && loop.at_rest; }, 3 * kSecond);
+    // The motors have to hear where it rests; the cycle that is under way may have begun before it did.
+    const std::uint64_t cycles = bus_cycles_;
+    wait_for([&](const Published&) { return bus_cycles_ >= cycles + 2 || !connected_; }, kSecond);
+    if (!rests) {
+        set_text(torque_text_, "not off: the arm did not come to rest");
+    } else if (!keep_torque) {
+        set_text(torque_text_, switch_off());
+    } else if (engaged_) {
+        set_text(torque_text_, "kept on");
     }
     loop_.clear();
     wait_for([](const Published& loop) { return loop.state == State::idle; }, kSecond);
@@ -132,6 +145,15 @@ void Driver::halt(bool keep_torque) {
     awake_.reset();
     connected_ = false;
     loop_.release();
+}
+
+std::string Driver::switch_off() {
+    try {
+        order(Order::release);
+    } catch (const Error& error) {  // the line is gone or a motor is silent: nothing more can be done from here
+        return std::string("not off: ") + error.what() + ", " + error.got;
+    }
+    return "off";
 }
 
 bool Driver::wait_for(const std::function<bool(const Published&)>& condition, std::int64_t timeout_ns) const {
@@ -176,6 +198,7 @@ DriverStats Driver::stats() const {
     stats.connected = connected_;
     const std::lock_guard guard(mutex_);
     stats.link = link_text_;
+    stats.torque = torque_text_;
     stats.realtime = realtime_text_;
     return stats;
 }

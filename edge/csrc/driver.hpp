@@ -2,8 +2,8 @@
 //
 //   real-time thread, every 1 ms      feedback box → ControlLoop::step → published state, log ring.
 //                                     After start: no lock, no allocation, no I/O, no exception, no GIL.
-//   bus thread, every 4 ms (250 Hz)   published command → sync_write, sync_read → feedback box. It alone owns the
-//                                     port, may wait for it, and never makes the real-time thread wait.
+//   bus thread, every 4 ms (250 Hz)   published command → ArmLink → feedback box. It alone owns the port, may wait for
+//                                     it, and never makes the real-time thread wait.
 //
 // Steps that the machine left out are counted (deadline_misses) and not made up for; when they add up to
 // LoopConfig::stall_ns in a row the loop holds (holds_stalled). Meanwhile no goal older than 20 ms is sent.
@@ -32,7 +32,7 @@
 namespace edgearm {
 
 struct DriverConfig {
-    std::int64_t bus_period_ns = 4'000'000;     // not shorter than ArmLink::kCycleNs
+    std::int64_t bus_period_ns = 4'000'000;     // not shorter than cycle_cost()
     std::int64_t reply_timeout_ns = 8'000'000;  // how long one bus cycle may wait for replies
     int priority = 80;                          // SCHED_FIFO of the loop; the bus thread has one less
     int cpu = -1;                               // the loop's core, -1: any
@@ -63,15 +63,26 @@ struct DriverStats {
     std::uint64_t page_faults = 0;  // of the loop's thread since its first step
     bool connected = false;
     std::string link;      // why the port is not usable, empty while it is
+    std::string torque;    // what was last done about it, see Driver
     std::string realtime;  // what was granted, or what to grant
 };
 
+// Torque, on every way out: the arm comes to rest first, and is never switched off while it moves.
+//
+//   stop()                      rest, then off; on, if keep_torque, or if it did not come to rest within 3 s
+//   dropped without stop()      rest, then on: a program that failed must not drop what the arm holds up
+//   start() that fails          motors that were off are off again, motors that were on stay on
+//   fault, hold, link lost      rest; on until stop() or, after a lost link, for good: nobody can be told
+//   the process dies            nothing is sent any more: the motors hold their last goal (Feetech), or whatever
+//                               motor_timeout_s makes them do (Damiao)
+//
+// DriverStats::torque says which it was: "as found", "on", "off", "kept on", or "not off: " and the reason.
 class Driver {
 public:
     // `loop` must outlive the driver. Throws Error(config) for numbers that make no sense or that the link cannot
     // carry.
     Driver(ControlLoop& loop, std::string port, DriverConfig config);
-    // Brings the arm to rest and leaves torque on: a program that failed must not drop what the arm holds up.
+    // Brings the arm to rest and leaves torque on.
     ~Driver();
     Driver(const Driver&) = delete;
     Driver& operator=(const Driver&) = delete;
@@ -80,7 +91,7 @@ public:
     // is ready. Throws Error: link, arm, a core that is closed to us, or the loop is in fault or already started.
     void start();
     // Comes to rest, switches torque off unless keep_torque, ends the threads and closes the port. Nothing when
-    // stopped.
+    // stopped. Throws nothing: stats().torque says whether the motors confirmed it.
     void stop();
 
     bool running() const { return rt_.joinable(); }
@@ -100,6 +111,7 @@ private:
     void launch();
     void arm();
     void halt(bool keep_torque);
+    std::string switch_off();
     std::string acquire_rights();
     void run_loop() noexcept;
     void run_bus() noexcept;
@@ -118,7 +130,6 @@ private:
     // Bus thread, once it runs.
     std::unique_ptr<ArmLink> link_;
     std::string reopen_as_;  // the adapter's lasting name
-    bool engaged_ = false;
     std::int64_t retry_at_ns_ = 0;
     std::int64_t retry_pause_ns_ = 0;
 
@@ -134,6 +145,7 @@ private:
     std::atomic<std::uint64_t> bus_overruns_{0};
     std::atomic<bool> connected_{false};
     std::atomic<bool> stopping_{false};
+    std::atomic<bool> engaged_{false};  // written by the bus thread
 
     // Between the bus thread and callers; the real-time thread never takes it.
     mutable std::mutex mutex_;
@@ -141,6 +153,7 @@ private:
     Order order_ = Order::none;
     std::exception_ptr refusal_;
     std::string link_text_;
+    std::string torque_text_ = "as found";
     std::string realtime_text_ = "not started";
 
     std::mutex lifecycle_;  // start and stop, one at a time

@@ -115,7 +115,7 @@ void Driver::lose_link(const std::string& reason) noexcept {
 
 void Driver::reconnect() noexcept {
     try {
-        link_ = std::make_unique<ArmLink>(loop_.arm(), reopen_as_, link_stats_);
+        link_ = open_arm(loop_.arm(), reopen_as_, link_stats_);
         connected_ = true;
         set_text(link_text_, "");
     } catch (const std::exception& error) {
@@ -144,7 +144,7 @@ void Driver::obey() noexcept {
         } else {
             engaged_ = false;
             if (!link_->release()) {
-                throw Error(Error::Kind::arm, "a servo did not switch torque off", "an acknowledged write", "silence",
+                throw Error(Error::Kind::arm, "a motor did not switch torque off", "an answer of each", "silence",
                             "cut the arm's power");
             }
         }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { READ = 0x33, WRITE = 0x55, BITS_16 = 65535, BITS_12 = 4095 };
+enum { READ = 0x33, WRITE = 0x55, REFRESH = 0xCC, BITS_16 = 65535, BITS_12 = 4095 };
 
 static const float most_kp = 500.0f;
 static const float most_kd = 5.0f;
@@ -151,6 +151,11 @@ static void register_pack(uint16_t id, uint8_t operation, uint8_t address, uint3
     for (int byte = 0; byte < 4; ++byte) {
         out[4 + byte] = (uint8_t)(bits >> (8 * byte) & 0xFF);
     }
+}
+
+void damiao_refresh(uint16_t id, uint8_t out[DAMIAO_FRAME])
+{
+    register_pack(id, REFRESH, 0, 0, out);
 }
 
 void damiao_register_read(uint16_t id, uint8_t address, uint8_t out[DAMIAO_FRAME])

@@ -58,10 +58,16 @@ typedef struct {
     uint8_t coil_celsius;
 } damiao_feedback;
 
-/* What replaces a command: power on, power off, or "here is zero". */
-enum damiao_order { DAMIAO_ENABLE = 0xFC, DAMIAO_DISABLE = 0xFD, DAMIAO_ZERO = 0xFE };
+/* What replaces a command: forget a fault whose cause is gone, power on, power off, or "here is zero". Each is answered
+ * with feedback. */
+enum damiao_order { DAMIAO_CLEAR = 0xFB, DAMIAO_ENABLE = 0xFC, DAMIAO_DISABLE = 0xFD, DAMIAO_ZERO = 0xFE };
+
+/* The only mode that takes damiao_command. */
+enum { DAMIAO_MODE_MIT = 1 };
 
 enum damiao_register {
+    DAMIAO_TIMEOUT = 9,       /* unsigned, 50 us each: silence after which a motor that is on goes off; 0: never */
+    DAMIAO_CONTROL_MODE = 10, /* unsigned */
     DAMIAO_MAX_POSITION = 21, /* float, rad */
     DAMIAO_MAX_VELOCITY = 22, /* float, rad/s */
     DAMIAO_MAX_TORQUE = 23    /* float, N m */
@@ -92,7 +98,9 @@ bool damiao_feedback_unpack(const damiao_limits *limits, const uint8_t *data, si
 /* Everything but off and on, statuses that nobody has named too. */
 bool damiao_status_is_fault(uint8_t status);
 
-/* Requests, to be sent to DAMIAO_REGISTER_ID. A write is lost when the motor goes off. */
+/* Requests, to be sent to DAMIAO_REGISTER_ID. A refresh is answered with feedback and changes nothing, so that a motor
+ * that is off can be asked where it stands. A write is lost when the motor goes off. */
+void damiao_refresh(uint16_t id, uint8_t out[DAMIAO_FRAME]);
 void damiao_register_read(uint16_t id, uint8_t address, uint8_t out[DAMIAO_FRAME]);
 void damiao_register_write(uint16_t id, uint8_t address, uint32_t bits, uint8_t out[DAMIAO_FRAME]);
 

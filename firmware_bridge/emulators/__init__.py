@@ -1,4 +1,4 @@
-"""Devices that are not there: Feetech STS3215 servos, slcan adapters on a CAN bus; on ptys, no kinder than real.
+"""Devices that are not there: Feetech STS3215 servos, Damiao motors, slcan adapters; on ptys, no kinder than real.
 
 ServoBus(block)        pure: bytes and a clock in, bytes out
 BusProcess(ids)        the bus in a process of its own, on a pty; `port` is what a client opens
@@ -8,9 +8,12 @@ KinematicServos(block) physics for when there is none: goal followed with a spee
 CanBus()               pure: one frame at a time, the lowest identifier first
 SlcanAdapter(bus)      pure: an adapter between a serial line and a bus
 SlcanPorts(bus, ...)   adapters on ptys, served by a thread
+DamiaoMotors(bus, ...) pure: CAN motors in MIT mode
+DamiaoPort()           such motors behind an adapter on a pty; `port` is what a client opens
 
 python -m firmware_bridge.emulators so101
 python -m firmware_bridge.emulators slcan
+python -m firmware_bridge.emulators damiao
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from __future__ import annotations
 from firmware_bridge.emulators.block import ServoBlock
 from firmware_bridge.emulators.bus import ServoBus
 from firmware_bridge.emulators.can_bus import CanBus, CanFrame, EchoNode
+from firmware_bridge.emulators.damiao import DamiaoMotors, MotorSetting, bench_arm
+from firmware_bridge.emulators.damiao_port import DamiaoPort
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.process import BusProcess
 from firmware_bridge.emulators.slcan import SlcanAdapter
@@ -27,10 +32,14 @@ __all__ = [
     "BusProcess",
     "CanBus",
     "CanFrame",
+    "DamiaoMotors",
+    "DamiaoPort",
     "EchoNode",
     "KinematicServos",
+    "MotorSetting",
     "ServoBlock",
     "ServoBus",
     "SlcanAdapter",
     "SlcanPorts",
+    "bench_arm",
 ]

@@ -1,4 +1,4 @@
-"""python -m firmware_bridge.emulators so101 | slcan: devices on ptys, for any client that speaks to such devices."""
+"""python -m firmware_bridge.emulators so101 | slcan | damiao: devices on ptys, for any client that speaks to such."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from firmware_bridge.emulators.can_bus import CanBus, EchoNode
+from firmware_bridge.emulators.damiao import MODELS, bench_arm
+from firmware_bridge.emulators.damiao_port import DamiaoPort
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.process import SO101_IDS, BusProcess
 from firmware_bridge.emulators.slcan import STYLES, SlcanAdapter
@@ -46,6 +48,17 @@ def run_slcan(link: Path | None, adapters: int, style: str) -> None:
             signal.pause()
 
 
+def run_damiao(link: Path | None, style: str, wrong_limits: list[int], missing: list[int]) -> None:
+    """The motors of a CAN arm behind an adapter, until Ctrl-C."""
+    settings = bench_arm({id: MODELS["DM4310"]._replace(velocity=45.0) for id in wrong_limits})
+    settings = [setting for setting in settings if setting.id not in missing]
+    with DamiaoPort(settings, style, link) as port, contextlib.suppress(KeyboardInterrupt):
+        ids = ", ".join(f"{setting.id} (answers as {setting.master_id})" for setting in settings)
+        print(f"Damiao motors {ids} behind an slcan adapter ({style}) on {link or port.port}; Ctrl-C ends", flush=True)
+        while True:
+            signal.pause()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m firmware_bridge.emulators", description="Emulates devices on ptys; point any client at them."
@@ -59,7 +72,13 @@ def main() -> None:
         "--adapters", type=int, default=1, help="how many, on one bus; one alone meets a node that echoes"
     )
     slcan.add_argument("--style", choices=STYLES, default=STYLES[0], help="whose firmware they behave like")
-    for kind in (so101, slcan):
+    damiao = kinds.add_parser("damiao", help="a CAN arm: six Damiao motors behind a USB adapter that speaks slcan")
+    damiao.add_argument("--style", choices=STYLES, default=STYLES[0], help="whose firmware the adapter behaves like")
+    damiao.add_argument(
+        "--wrong-limits", type=int, nargs="+", default=[], metavar="ID", help="motors with other limits"
+    )
+    damiao.add_argument("--missing", type=int, nargs="+", default=[], metavar="ID", help="motors that are not there")
+    for kind in (so101, slcan, damiao):
         kind.add_argument("--link", type=Path, help="also make this symbolic link to the pty, e.g. /tmp/so101")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the link is removed
@@ -67,6 +86,8 @@ def main() -> None:
         if arguments.adapters < 1:
             parser.error(f"--adapters {arguments.adapters}: 1 or more")
         run_slcan(arguments.link, arguments.adapters, arguments.style)
+    elif arguments.device == "damiao":
+        run_damiao(arguments.link, arguments.style, arguments.wrong_limits, arguments.missing)
     else:
         run_so101(arguments.link)
 

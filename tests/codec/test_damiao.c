@@ -36,6 +36,10 @@ static void vectors(void)
     REQUIRE(same(out, sizeof out, "FF FF FF FF FF FF FF FD"));
     damiao_order_pack(DAMIAO_ZERO, out);
     REQUIRE(same(out, sizeof out, "FF FF FF FF FF FF FF FE"));
+    damiao_order_pack(DAMIAO_CLEAR, out);
+    REQUIRE(same(out, sizeof out, "FF FF FF FF FF FF FF FB"));
+    damiao_refresh(0x0105, out);
+    REQUIRE(same(out, sizeof out, "05 01 CC 00 00 00 00 00"));
 }
 
 static void feedback(void)

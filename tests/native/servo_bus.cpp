@@ -106,6 +106,9 @@ void ServoBus::answer(const feetech_frame& request, std::vector<std::uint8_t>& o
             reply(request.id - 1u, params[0], params[1], out);
             break;
         case FEETECH_WRITE:
+            if (request.id == no_torque_id && params[0] == FEETECH_TORQUE_ENABLE && params[1] == 1) {
+                break;
+            }
             store(request.id, params[0], params + 1, request.count - 1);
             reply(request.id - 1u, 0, 0, out);
             break;

@@ -31,6 +31,7 @@ public:
     const std::string& port() const { return port_; }
 
     std::atomic<int> silent_id{0};     // this servo hears and does not answer; 0: none
+    std::atomic<int> no_torque_id{0};  // this one neither obeys nor answers when it is to switch torque on; 0: none
     std::atomic<int> flip_replies{0};  // so many coming replies have one bit flipped
 
     // What the servos were told, oldest first: the goals of every sync_write that arrived whole.

@@ -12,6 +12,7 @@
 #include "allocations.hpp"
 #include "driver.hpp"
 #include "error.hpp"
+#include "feetech_arm.hpp"
 #include "servo_bus.hpp"
 #include "toy_arm.hpp"
 
@@ -163,7 +164,7 @@ TEST_CASE("driver: what a machine or a link cannot do is refused before anything
     };
     DriverConfig config;
     CHECK(refusal(config).empty());
-    config.bus_period_ns = ArmLink::kCycleNs;
+    config.bus_period_ns = FeetechArm::kCycleNs;
     CHECK(refusal(config).empty());
     config.bus_period_ns -= 1;
     CHECK(refusal(config) ==

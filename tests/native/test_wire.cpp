@@ -6,8 +6,9 @@
 #include <cmath>
 #include <optional>
 
-#include "arm_link.hpp"
 #include "control_loop.hpp"
+#include "error.hpp"
+#include "feetech_arm.hpp"
 #include "servo_bus.hpp"
 #include "toy_arm.hpp"
 
@@ -25,7 +26,7 @@ struct Bench {
     test::ServoBus servos;
     LinkStats stats;
     const Arm arm = test::toy_arm();
-    ArmLink link{arm, servos.port(), stats};
+    FeetechArm link{arm, servos.port(), stats};
     ControlLoop loop{arm, {}};
     std::int64_t now = 0;
     std::optional<Joints> feedback;
@@ -95,6 +96,25 @@ double stopping_ticks(double speed) {
 }
 
 }  // namespace
+
+TEST_CASE("wire: an engage that fails switches off what it switched on, and nothing that held itself up before") {
+    test::ServoBus servos;
+    LinkStats stats;
+    const Arm arm = test::toy_arm();
+    SUBCASE("all were off") {
+        FeetechArm link(arm, servos.port(), stats);
+        servos.no_torque_id = 4;
+        CHECK_THROWS_AS(link.engage(), Error);
+        CHECK(servos.torque() == Ticks{});
+    }
+    SUBCASE("all were on") {
+        FeetechArm(arm, servos.port(), stats).engage();  // an earlier run that kept torque
+        FeetechArm link(arm, servos.port(), stats);
+        servos.no_torque_id = 4;
+        CHECK_THROWS_AS(link.engage(), Error);
+        CHECK(servos.torque() == Ticks{1, 1, 1, 1, 1, 1});
+    }
+}
 
 TEST_CASE("wire: a policy that is late: the rest of its chunk is followed, then the arm comes to rest within limits") {
     Bench bench;
