@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge._bridge import Parser as BridgeParser
-from firmware_bridge._bridge import Stop, encode, frame
+from firmware_bridge._bridge import Stop, encode, serial_frame
 from firmware_bridge._feetech import Parser, encode_ping, encode_read, encode_sync_write, encode_write
 from firmware_bridge.emulators import BusProcess, Fault, FaultError, FaultPlan, FaultyLine, FaultyPort
 from firmware_bridge.emulators.faults import FRAME_KINDS
@@ -102,11 +102,11 @@ def test_servos_behind_it_understand_the_first_clean_frame_after_silence(plan: F
 @given(plans)
 def test_a_microcontroller_behind_it_understands_the_next_stop_without_any_silence(plan: FaultPlan) -> None:
     """And what it understands was sent: the CRC lets no damage pass here (2^-32 a frame)."""
-    stop = frame(encode(Stop()))
+    stop = serial_frame(encode(Stop()))
     parser = BridgeParser()
     heard = parser.feed(through(plan, [stop] * 20, "cobs"))
     assert set(map(type, heard)) <= {Stop}
-    assert parser.feed(stop) == [Stop()]
+    assert parser.feed(stop)[-1:] == [Stop()]  # its first zero may complete one that had lost its last
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.01, 0.1])
@@ -155,7 +155,7 @@ def test_every_kind_happens_and_is_counted(kind: str) -> None:
     for data in sent:
         line.push(data, 0)
     assert line.counts == {kind: 3}
-    assert line.pull(S) != b"".join(sent)
+    assert line.pull(0) != b"".join(sent)
 
 
 # --- in front of a port ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import threading
@@ -67,27 +68,35 @@ class FaultyPort:
             self._link.unlink(missing_ok=True)
 
     def _serve(self) -> None:
-        ways = (("requests", self._master, self._behind), ("replies", self._behind, self._master))
-        while True:
-            now_ns = time.monotonic_ns()
-            due = [at for line in self.lines.values() if (at := line.next_due_ns) is not None]
-            wait = max(0.0, (min(due) - now_ns) * 1e-9) if due else None
-            readable, _, _ = select.select([self._wake, self._master, self._behind], [], [], wait)
-            if self._wake in readable:
-                return
-            for name, source, target in ways:
-                line = self.lines[name]
-                try:
-                    data = os.read(source, _READ_BYTES) if source in readable else b""
-                except OSError as error:
-                    self.gone = error.strerror or "gone"
-                    return
-                if data and name == "requests":
-                    self._follow_rate()
-                line.push(data, time.monotonic_ns())
-                out = line.pull(time.monotonic_ns())
+        try:
+            while not self._carry():
+                pass
+        except OSError as error:
+            self.gone = error.strerror or "gone"
+
+    def _carry(self) -> bool:
+        """Waits for something and carries it; True when it is to end."""
+        due = [at for line in self.lines.values() if (at := line.next_due_ns) is not None]
+        wait = max(0.0, (min(due) - time.monotonic_ns()) * 1e-9) if due else None
+        readable, _, _ = select.select([self._wake, self._master, self._behind], [], [], wait)
+        if self._wake in readable:
+            return True
+        for name, source, target in (
+            ("requests", self._master, self._behind),
+            ("replies", self._behind, self._master),
+        ):
+            data = os.read(source, _READ_BYTES) if source in readable else b""
+            if source in readable and not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            if data and name == "requests":
+                self._follow_rate()
+            line = self.lines[name]
+            line.push(data, time.monotonic_ns())
+            out = line.pull(time.monotonic_ns())
+            if out:
                 with contextlib.suppress(BlockingIOError):  # nobody reads and the buffer is full: the bytes are lost
                     os.write(target, out)
+        return False
 
     def _follow_rate(self) -> None:
         baud = baud_of(self._master)
