@@ -81,9 +81,12 @@ public:
     bridge_gate gate{};
     States joints{};
     Servos servos{judge};
-    // The newest order that had been sent when the newest stop was decided: none up to it may count again.
-    std::uint32_t stopped_session = 0;
-    std::uint32_t stopped_sequence = 0;
+
+    // A stop has been decided: once it is here, no order up to this one may count again.
+    void expect_stop(std::uint32_t session, std::uint32_t sequence) {
+        expected_session_ = session;
+        expected_sequence_ = sequence;
+    }
 
     void hear(const Bytes& bytes, std::int64_t now_ns, const Sent& sent, Line& out) {
         for (const std::uint8_t byte : bytes) {
@@ -149,14 +152,17 @@ private:
                     targets_[i] = {gate.targets[i].position, gate.targets[i].velocity};
                 }
                 break;
-            case BRIDGE_NOTHING:
             case BRIDGE_BRAKE:
+                stopped_session_ = expected_session_;
+                stopped_sequence_ = expected_sequence_;
+                break;
+            case BRIDGE_NOTHING:
                 break;
         }
     }
 
     void count_stale(const bridge_order& order) {
-        row_->stale += order.session == stopped_session && order.sequence <= stopped_sequence;
+        row_->stale += order.session == stopped_session_ && order.sequence <= stopped_sequence_;
     }
 
     int ticks(std::size_t joint) const { return arm_.to_ticks(joint, safety_position_to(joints[joint].position)); }
@@ -190,6 +196,10 @@ private:
     const Limits& limits_;
     bridge_parser parser_{};
     std::array<safety_target, kJoints> targets_{};
+    std::uint32_t expected_session_ = 0;
+    std::uint32_t expected_sequence_ = 0;
+    std::uint32_t stopped_session_ = 0;
+    std::uint32_t stopped_sequence_ = 0;
 };
 
 class Computer {
@@ -329,8 +339,7 @@ public:
     }
 
     void stop() {
-        board.stopped_session = computer.session;
-        board.stopped_sequence = computer.sequence;
+        board.expect_stop(computer.session, computer.sequence);
         computer.stopping = true;
     }
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kStep = 1'000'000;
 constexpr std::int64_t kByte = 10'000;
+constexpr int kOld = 41;                  // ticks that a joint goes in 20 ms: a measurement may be that old
 constexpr std::uint64_t kApart = 15;      // cycles from one injection to the next
 constexpr std::uint64_t kStopEvery = 20;  // injections
 
@@ -172,11 +173,11 @@ public:
         row->aborts += now.faults - before.faults;
     }
 
-    // Comes to rest while the fault happens to every tenth frame; from then on only the goal of rest is right.
+    // Comes to rest while the fault happens in every tenth cycle or so; from then on only the goal of rest is right.
     void stop(Line& struck, int kind) {
         loop.hold();
         struck.disarm();
-        struck.dense(0.1, kind);
+        struck.dense(&struck == &line.requests ? 0.05 : 0.02, kind);
         do {
             cycles(1);
         } while (!loop.published().at_rest);
@@ -200,10 +201,11 @@ private:
         std::array<WordReply, kJoints> replies{};
         bus_.sync_read(FEETECH_PRESENT_POSITION, ids_, replies, deadline);
         for (std::size_t i = 0; i < kJoints; ++i) {
-            const auto ticks = feetech_from_sign_magnitude(replies[i].word, FEETECH_SIGN_POSITION);
+            const int ticks = feetech_from_sign_magnitude(replies[i].word, FEETECH_SIGN_POSITION);
             if (replies[i].came && gate_.admit(i, arm.from_ticks(i, ticks), line.now)) {
                 newest_[i] = arm.from_ticks(i, ticks);
                 fresh_[i] = true;
+                row->undetected += std::abs(ticks - servos.position[i]) > kOld;
             }
         }
         if (fresh_ == kAllFresh) {
