@@ -5,8 +5,8 @@
 
 Builds benchmarks/fault_injection (C++), runs it and writes the table. Two ways lead to the servos: the host's loop and
 servo bus, with a line of bytes between bus and servos; and a computer, the bridge protocol on a serial line, and what a
-microcontroller does with it (codec, gate, safety limiter). Nothing waits for a clock. What needs processes and cables (a
-policy that is killed, an adapter that is pulled out) is in tests/test_failures.py.
+microcontroller does with it (codec, gate, safety limiter). Nothing waits for a clock. What needs processes and cables
+(a policy that is killed, an adapter that is pulled out) is in tests/test_failures.py.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ BITS_PER_BYTE = 10
 """Start bit, eight data bits, stop bit."""
 
 _IDLE_NS = 10_000_000  # a servo gives up on a frame whose next byte does not come for this long
-_CHECK_NS = 2_000_000  # how often a servo looks at its load
+_CHECK_NS = 10_000_000  # how often a servo looks at its load: the unit of Protection_Time
 _STATUS_BYTES = 6  # of a reply without parameters
 _GARBLE = 0x55
 
@@ -100,11 +100,12 @@ class ServoBus:
         if now_ns > self._host_free_ns + _IDLE_NS:
             self._hear(self._splitter.flush(), now_ns, baud)
             self._parser.reset()
+        tampered = bool(self._on_requests)
         for byte in data:
             start = max(now_ns, self._host_free_ns)
             end = self._host_free_ns = start + byte_ns
             heard = byte ^ _GARBLE if self._collide(start, end) else byte
-            if self._on_requests:
+            if tampered:
                 self._pass_on(heard, end, baud)
             else:
                 self._hear(bytes((heard,)), end, baud)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 _LONGEST = 1024
@@ -53,8 +54,8 @@ class FeetechSplitter:
         """How many leading bytes begin no frame."""
         held = self._held
         for at in range(len(held)):
-            header, id, length = held[at : at + 2], held[at + 2 : at + 3], held[at + 3 : at + 4]
-            if header in (b"\xff", b"\xff\xff") and id != b"\xff" and length not in (b"\x00", b"\x01"):
+            header, id, length = bytes(held[at : at + 2]), held[at + 2 : at + 3], held[at + 3 : at + 4]
+            if header in (b"\xff", b"\xff\xff") and id != b"\xff" and (not length or length[0] >= 2):
                 return at
         return len(held)
 
@@ -77,7 +78,7 @@ class DelimitedSplitter:
         return len(piece) > 1 and piece[-1] == self._end
 
 
-SPLITTERS = {
+SPLITTERS: dict[str, Callable[[], Splitter]] = {
     "feetech": FeetechSplitter,
     "cobs": lambda: DelimitedSplitter(0x00),
     "slcan": lambda: DelimitedSplitter(0x0D),
