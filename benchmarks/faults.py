@@ -35,8 +35,10 @@ def upper_bound(happened: int, count: int) -> float:
         raise ValueError(f"{happened} of {count}: a count from 0 to a number above 0")
     if happened == count:
         return 1.0
+    if happened == 0:
+        return -math.expm1(math.log(1 - CONFIDENCE) / count)
     low, high = happened / count, 1.0
-    for _ in range(200):
+    for _ in range(80):
         share = (low + high) / 2
         if _at_most(happened, count, share) > 1 - CONFIDENCE:
             low = share
@@ -46,15 +48,31 @@ def upper_bound(happened: int, count: int) -> float:
 
 
 def _at_most(happened: int, count: int, share: float) -> float:
-    """Chance to see no more than this."""
-    if share >= 1:
+    """Chance to see no more than this: the regularised incomplete beta function, by its continued fraction."""
+    a, b, x = count - happened, happened + 1, 1 - share
+    if x <= 0:
         return 0.0
-    log = count * math.log1p(-share)
-    total = math.exp(log)
-    for k in range(1, happened + 1):
-        log += math.log((count - k + 1) / k * share / (1 - share))
-        total += math.exp(log)
-    return total
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta(b, a, share)
+    return _beta(a, b, x)
+
+
+def _beta(a: int, b: int, x: float) -> float:
+    tiny = 1e-300
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
+    fraction = d
+    for m in range(1, 1_000_000):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / (1 + term * d or tiny)
+            c = 1 + term / c or tiny
+            fraction *= d * c
+        if abs(d * c - 1) < 1e-13:
+            break
+    logs = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    return math.exp(logs) * fraction / a
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -69,7 +87,8 @@ def table(result: Mapping[str, Any]) -> str:
         lines.append(f"| {row['path']}{'' if row['promised'] else ' *'} | {row['fault']} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"{sum(row['injections'] for row in rows):,} injections, seed {result['seed']}. ".replace(",", " ")
+        f"{sum(row['injections'] for row in rows):,}".replace(",", " ")
+        + f" injections, seed {result['seed']}. "
         + "outside: goals decoded beyond a joint's limits. jumps: farther from the goals before than the joint can "
         "go. stale: from before a stop, after it. holds: came to rest by itself and went on by itself. aborts: motion "
         "ended for good (one injection at a time). undetected: messages or positions believed that nobody had sent.",
