@@ -1,4 +1,4 @@
-"""python -m firmware_bridge.emulators so101 | slcan | damiao: devices on ptys, for any client that speaks to such."""
+"""python -m firmware_bridge.emulators so101 | line | slcan | damiao: devices on ptys, for any client of such devices."""
 
 from __future__ import annotations
 
@@ -12,24 +12,50 @@ from pathlib import Path
 from firmware_bridge.emulators.can_bus import CanBus, EchoNode
 from firmware_bridge.emulators.damiao import MODELS, bench_arm
 from firmware_bridge.emulators.damiao_port import DamiaoPort
+from firmware_bridge.emulators.faults import SYNTAX, FaultError, FaultPlan
+from firmware_bridge.emulators.faulty_port import FaultyPort
+from firmware_bridge.emulators.framing import SPLITTERS
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.process import SO101_IDS, BusProcess
 from firmware_bridge.emulators.slcan import STYLES, SlcanAdapter
 from firmware_bridge.emulators.slcan_ports import SlcanPorts
+from firmware_bridge.emulators.watch import Watch
 
 _PERIOD_S = 0.004
+_LOOK_S, _COUNT_S = 0.1, 1.0
 
 
-def run_so101(link: Path | None) -> None:
+def run_so101(link: Path | None, faults: FaultPlan, quiet: bool) -> None:
     """The servos of an arm, until Ctrl-C."""
-    with BusProcess(SO101_IDS, link=link) as bus, contextlib.suppress(KeyboardInterrupt):
+    with BusProcess(SO101_IDS, link=link, faults=faults) as bus, contextlib.suppress(KeyboardInterrupt):
         print(f"servos {', '.join(map(str, SO101_IDS))} on {link or bus.port} at 1 Mbps; Ctrl-C ends", flush=True)
-        servos = KinematicServos(bus.block)
-        due = time.monotonic()
-        while True:
+        _say(faults)
+        servos, watch = KinematicServos(bus.block), Watch(bus.block)
+        start_s = due_s = look_s = time.monotonic()
+        while bus.running:
             servos.step(_PERIOD_S)
-            due += _PERIOD_S
-            time.sleep(max(0.0, due - time.monotonic()))
+            if due_s >= look_s and not quiet:
+                look_s += _LOOK_S
+                for line in watch.lines(time.monotonic() - start_s):
+                    print(line, flush=True)
+            due_s += _PERIOD_S
+            time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def run_line(behind: str, link: Path | None, faults: FaultPlan, protocol: str) -> None:
+    """A faulty line in front of a port, until Ctrl-C or until the port is gone."""
+    with FaultyPort(behind, faults, protocol, link) as line, contextlib.suppress(KeyboardInterrupt):
+        print(f"{link or line.port} leads to {behind}, {protocol} frames; Ctrl-C ends", flush=True)
+        _say(faults)
+        shown: dict[str, dict[str, int]] = {}
+        while not line.gone:
+            time.sleep(_COUNT_S)
+            counts = {name: dict(way.counts) for name, way in line.lines.items() if way.counts}
+            if counts != shown:
+                shown = counts
+                texts = (f"{name}: {', '.join(f'{k} {n}' for k, n in c.items())}" for name, c in counts.items())
+                print("; ".join(texts), flush=True)
+        print(f"{behind} is gone: {line.gone}", flush=True)
 
 
 def run_slcan(link: Path | None, adapters: int, style: str) -> None:
@@ -59,14 +85,33 @@ def run_damiao(link: Path | None, style: str, wrong_limits: list[int], missing: 
             signal.pause()
 
 
+def _say(faults: FaultPlan) -> None:
+    if faults.faults:
+        print(f"goes wrong, seed {faults.seed}: {'; '.join(map(str, faults.faults))}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m firmware_bridge.emulators", description="Emulates devices on ptys; point any client at them."
     )
     kinds = parser.add_subparsers(dest="device", required=True, metavar="DEVICE")
+    plain = argparse.RawDescriptionHelpFormatter
     so101 = kinds.add_parser(
-        "so101", help="an arm: six STS3215 with ids 1 to 6, Feetech protocol, 1 Mbps; they carry nothing"
+        "so101",
+        help="an arm: six STS3215 with ids 1 to 6, Feetech protocol, 1 Mbps; they carry nothing",
+        epilog=SYNTAX,
+        formatter_class=plain,
     )
+    so101.add_argument("--quiet", action="store_true", help="say nothing but the port")
+    line = kinds.add_parser(
+        "line",
+        help="a line on which things go wrong, in front of a port",
+        description="Makes a pty whose bytes go to and from PORT, real or emulated, with faults on the way.",
+        epilog=SYNTAX,
+        formatter_class=plain,
+    )
+    line.add_argument("port", metavar="PORT", help="where it leads")
+    line.add_argument("--protocol", choices=SPLITTERS, default="feetech", help="what is spoken: where frames end")
     slcan = kinds.add_parser("slcan", help="USB adapters on a CAN bus, which speak slcan")
     slcan.add_argument(
         "--adapters", type=int, default=1, help="how many, on one bus; one alone meets a node that echoes"
@@ -78,18 +123,33 @@ def main() -> None:
         "--wrong-limits", type=int, nargs="+", default=[], metavar="ID", help="motors with other limits"
     )
     damiao.add_argument("--missing", type=int, nargs="+", default=[], metavar="ID", help="motors that are not there")
-    for kind in (so101, slcan, damiao):
+    for kind in (so101, line):
+        kind.add_argument("--fault", action="append", default=[], help="what goes wrong, see below; may be repeated")
+        kind.add_argument("--seed", type=int, default=0, help="which frames it happens to follows from this number")
+    for kind in (so101, line, slcan, damiao):
         kind.add_argument("--link", type=Path, help="also make this symbolic link to the pty, e.g. /tmp/so101")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the link is removed
-    if arguments.device == "slcan":
-        if arguments.adapters < 1:
-            parser.error(f"--adapters {arguments.adapters}: 1 or more")
-        run_slcan(arguments.link, arguments.adapters, arguments.style)
-    elif arguments.device == "damiao":
-        run_damiao(arguments.link, arguments.style, arguments.wrong_limits, arguments.missing)
-    else:
-        run_so101(arguments.link)
+    try:
+        if arguments.device == "slcan":
+            if arguments.adapters < 1:
+                parser.error(f"--adapters {arguments.adapters}: 1 or more")
+            run_slcan(arguments.link, arguments.adapters, arguments.style)
+            return
+        if arguments.device == "damiao":
+            run_damiao(arguments.link, arguments.style, arguments.wrong_limits, arguments.missing)
+            return
+        faults = FaultPlan.of(arguments.fault, arguments.seed)
+        if arguments.device == "line":
+            if faults.on_servos:
+                parser.error(f"--fault {faults.on_servos[0]}: happens to servos, not on a line")
+            run_line(arguments.port, arguments.link, faults, arguments.protocol)
+        else:
+            run_so101(arguments.link, faults, arguments.quiet)
+    except FaultError as error:
+        parser.error(f"--fault: {error}")
+    except OSError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.emulators.faults import FRAME_KINDS, SERVO_KINDS
+
 Words = NDArray[np.int32]
 
 _MAGIC = 0x5345_5256
-_HEADER = ("magic", "count", "flip_replies", "swap_replies", "requests", "collisions")
+_KINDS = (*FRAME_KINDS, *SERVO_KINDS)
+_HEADER = ("magic", "count", "flip_replies", "swap_replies", "requests", "collisions", "baud", *_KINDS)
 _FIELDS = (
     # written by the bus
     "goal",
@@ -29,11 +32,12 @@ _FIELDS = (
     "velocity",
     "load",
     "moving",
-    # written by whoever injects faults; the bus clears an overload when torque is enabled again
+    # written by the bus and by whoever injects faults; enabling torque clears an overload
     "silent",
     "status",
 )
 _ROWS = ("id", *_FIELDS)
+_UNLOADED_BY = 0x2C  # Unloading_Condition as it comes from the factory: overload, overcurrent, overheat
 
 
 class _Word:
@@ -66,11 +70,12 @@ class ServoBlock:
         load: Measured load, thousandths of the maximum torque, signed.
         moving: 1 while the goal is not reached.
         silent: Fault: a servo that is not 0 here hears everything and never answers.
-        status: Fault: error bits in every reply (1 voltage, 2 angle, 4 overheat, 8 overcurrent, 0x20 overload).
+        status: Error bits in every reply (1 voltage, 2 angle, 4 overheat, 8 overcurrent, 0x20 overload).
         flip_replies: Fault: so many coming replies have one bit flipped, which their checksum shows.
         swap_replies: Fault: so many coming replies have two data bytes swapped, which the sum does not show.
         requests: Intact requests the bus has seen.
         collisions: Times two parties spoke at once, so that both were lost.
+        baud: Rate of the host's port when it last sent something; 0 before that.
     """
 
     goal: Words
@@ -116,14 +121,24 @@ class ServoBlock:
 
     @property
     def driven(self) -> NDArray[np.bool_]:
-        """(n,) whether the motor pulls: torque is enabled and the servo has not shut off in overload."""
-        driven: NDArray[np.bool_] = (self.torque == 1) & (self.status & 0x20 == 0)
+        """(n,) whether the motor pulls: torque is enabled and no error has shut it off."""
+        driven: NDArray[np.bool_] = (self.torque == 1) & (self.status & _UNLOADED_BY == 0)
         return driven
 
     flip_replies = _Word("flip_replies")
     swap_replies = _Word("swap_replies")
     requests = _Word("requests")
     collisions = _Word("collisions")
+    baud = _Word("baud")
+
+    @property
+    def injected(self) -> dict[str, int]:
+        """How often each kind of fault in a plan has happened."""
+        return {kind: int(self.header[_HEADER.index(kind)]) for kind in _KINDS}
+
+    def count_injected(self, kind: str, count: int = 1) -> None:
+        """The bus says that a fault of a plan has happened."""
+        self.header[_HEADER.index(kind)] += count
 
 
 def _initial(ids: Sequence[int]) -> bytearray:

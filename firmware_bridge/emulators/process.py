@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from firmware_bridge.emulators.block import ServoBlock
+from firmware_bridge.emulators.faults import FaultPlan
 
 SO101_IDS = (1, 2, 3, 4, 5, 6)
 
@@ -27,6 +28,7 @@ class BusProcess:
         link: Also make this symbolic link to the pty, for a stable name.
         wiretap: Append what the host sends to this file, as records of `server.TAP`.
         registers: By servo id, EEPROM registers that differ from the factory's, as an earlier client stored them.
+        faults: What goes wrong; its time begins when the process starts.
 
     Attributes:
         port: Path of the tty that a client opens at 1 Mbps.
@@ -47,6 +49,7 @@ class BusProcess:
         link: Path | None = None,
         wiretap: Path | None = None,
         registers: Mapping[int, Mapping[str, int]] | None = None,
+        faults: FaultPlan | None = None,
     ) -> None:
         self.block, descriptor = ServoBlock.shared(ids)
         if position is not None:
@@ -56,6 +59,8 @@ class BusProcess:
         command = [sys.executable, "-m", "firmware_bridge.emulators.server", str(descriptor)]
         command += [] if wiretap is None else ["--wiretap", str(wiretap)]
         command += [] if registers is None else ["--stored", json.dumps(registers)]
+        if faults is not None:
+            command += [f"--fault={fault}" for fault in faults.faults] + [f"--seed={faults.seed}"]
         root = str(Path(__file__).resolve().parents[2])  # found from any working directory
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
         try:

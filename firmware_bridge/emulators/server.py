@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -18,12 +17,14 @@ from typing import BinaryIO
 
 from firmware_bridge.emulators.block import ServoBlock
 from firmware_bridge.emulators.bus import ServoBus
+from firmware_bridge.emulators.faults import FaultPlan
+from firmware_bridge.emulators.tty_rate import baud_of
 
 TAP = struct.Struct("=qI")
 """Head of a wiretap's record: when the bytes came, and how many."""
 
 _READ_BYTES = 4096
-_TCGETS2, _TERMIOS2 = 0x802C542A, struct.Struct("=4I20s2I")  # asm-generic: x86, arm and risc-v alike
+_IDLE_NS = 10_000_000  # on a quiet line servos still look at their load this often
 _PRIORITY = 50  # below a control loop's 80, above everything that renders or infers
 
 
@@ -37,9 +38,10 @@ def serve_pty(bus: ServoBus, master: int, until_closed: int, wiretap: BinaryIO |
         wiretap: Is given all that comes from the host, as records of `TAP`: time on CLOCK_MONOTONIC, length, bytes.
     """
     while True:
+        now_ns = time.monotonic_ns()
         due = bus.quiet_ns  # one wake-up a burst of replies: a USB adapter hands them over in one packet too
-        wait = None if due is None else max(0.0, (due - time.monotonic_ns()) * 1e-9)
-        readable, _, _ = select.select([master, until_closed], [], [], wait)
+        wake = min(now_ns + _IDLE_NS if due is None else due, bus.next_event_ns or now_ns + _IDLE_NS)
+        readable, _, _ = select.select([master, until_closed], [], [], max(0.0, (wake - now_ns) * 1e-9))
         if until_closed in readable and not os.read(until_closed, _READ_BYTES):
             return
         if master in readable:
@@ -47,16 +49,10 @@ def serve_pty(bus: ServoBus, master: int, until_closed: int, wiretap: BinaryIO |
             bus.receive(data, now_ns, baud_of(master))
             if wiretap is not None:
                 wiretap.write(TAP.pack(now_ns, len(data)) + data)
-        reply = bus.transmit(time.monotonic_ns())
+        reply = bus.transmit(time.monotonic_ns(), baud_of(master))
         if reply:
             with contextlib.suppress(BlockingIOError):  # nobody reads and the buffer is full: the bytes are lost
                 os.write(master, reply)
-
-
-def baud_of(descriptor: int) -> int:
-    """Bits a second a tty is set to, odd rates included."""
-    answer = fcntl.ioctl(descriptor, _TCGETS2, bytes(_TERMIOS2.size))
-    return int(_TERMIOS2.unpack(answer)[-1])
 
 
 def main() -> None:
@@ -64,10 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("descriptor", type=int, help="of the shared servo block")
     parser.add_argument("--stored", type=json.loads, default={}, help="registers by name by servo id, as JSON")
+    parser.add_argument("--fault", action="append", default=[], help="one of a plan, as faults.SYNTAX says")
+    parser.add_argument("--seed", type=int, default=0, help="of the plan")
     parser.add_argument("--wiretap", type=Path, help="write what comes from the host to this file")
     arguments = parser.parse_args()
     stored = {int(id): registers for id, registers in arguments.stored.items()}
-    bus = ServoBus(ServoBlock.attach(arguments.descriptor), stored)
+    faults = FaultPlan.of(arguments.fault, arguments.seed)
+    bus = ServoBus(ServoBlock.attach(arguments.descriptor), stored, faults, time.monotonic_ns())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
     tty.setraw(slave)

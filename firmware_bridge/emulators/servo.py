@@ -11,6 +11,7 @@ from firmware_bridge.emulators.registers import BAUD_RATES, EEPROM_END, READ_ONL
 
 _TABLE_BYTES = 256
 _OVERLOAD = 0x20
+_PROTECTION_UNIT_NS = 10_000_000
 
 
 class Servo:
@@ -20,6 +21,12 @@ class Servo:
         block: Where goals go to and measurements come from.
         index: Which servo of the block. If its torque is on there, it was left holding its goal.
         stored: EEPROM registers by name that differ from the factory's, as an earlier client stored them.
+
+    Attributes:
+        deaf: Fault: it is not there, or has no power.
+        mute: Fault: it hears and never answers.
+        frozen: Fault: it measures nothing anew.
+        twin: Fault: another servo with its id answers whenever it does.
     """
 
     def __init__(self, block: ServoBlock, index: int, stored: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -32,6 +39,8 @@ class Servo:
             self._poke(name, value)
         self._eeprom = bytes(self._table[:EEPROM_END])
         self._pending: tuple[int, bytes] | None = None
+        self._overloaded_since_ns: int | None = None
+        self.deaf = self.mute = self.frozen = self.twin = False
         goal, torque = int(block.goal[index]), int(block.torque[index])
         self.power_cycle()
         if torque:
@@ -70,7 +79,7 @@ class Servo:
     @property
     def silent(self) -> bool:
         """A fault keeps this servo from answering."""
-        return bool(self._block.silent[self._index])
+        return self.mute or bool(self._block.silent[self._index])
 
     @property
     def return_delay_ns(self) -> int:
@@ -83,9 +92,38 @@ class Servo:
             self._poke(name, register.factory)
         self._table[:EEPROM_END] = self._eeprom
         self._pending = None
+        self._overloaded_since_ns = None
+        self._block.status[self._index] &= ~_OVERLOAD
         self._poke("torque_limit", self["max_torque"])
         self._poke("goal_position", self["present_position"])
         self._apply()
+
+    def power_off(self) -> None:
+        """The motor lets go; nothing is heard until `power_cycle` and `deaf` are undone."""
+        self.deaf = True
+        self._block.torque[self._index] = 0
+
+    def protect(self, now_ns: int) -> None:
+        """Shuts off once the load has been above Overload_Torque for Protection_Time, both by its registers.
+
+        The tables say that Protective_Torque is left then. Here nothing is, which is what an arm has to survive.
+        """
+        load = abs(int(self._block.load[self._index]))
+        guarded = self._table[19] & _OVERLOAD and self._block.torque[self._index] == 1 and not self.deaf
+        if not guarded or self.status & _OVERLOAD or load < self._table[36] * 10:
+            self._overloaded_since_ns = None
+        elif self._overloaded_since_ns is None:
+            self._overloaded_since_ns = now_ns
+        elif now_ns - self._overloaded_since_ns >= self._table[35] * _PROTECTION_UNIT_NS:
+            self.trip(_OVERLOAD)
+
+    def trip(self, bits: int) -> None:
+        """Error bits appear; overload stays until torque is enabled again."""
+        self._block.status[self._index] |= bits
+
+    def recover(self, bits: int) -> None:
+        """The cause of error bits is gone."""
+        self._block.status[self._index] &= ~bits
 
     def read(self, address: int, length: int) -> bytes:
         """Bytes as the servo sends them; beyond the table it sends zeros."""
@@ -95,7 +133,8 @@ class Servo:
     def write(self, address: int, data: bytes) -> None:
         """Writes bytes; what is read-only or outside the table stays as it is.
 
-        EEPROM registers take effect at once, but are kept over a power cycle only if Lock was 0.
+        EEPROM registers take effect at once, but are kept over a power cycle only if Lock was 0. A goal switches torque
+        on, whatever it was before: users of these servos report it.
         """
         unlocked = self["lock"] == 0
         for at, byte in enumerate(data, address):
@@ -103,6 +142,9 @@ class Servo:
                 self._table[at] = byte
                 if unlocked and at < EEPROM_END:
                     self._eeprom = self._eeprom[:at] + bytes((byte,)) + self._eeprom[at + 1 :]
+        goal = REGISTERS["goal_position"].address
+        if address <= goal + 1 and goal < address + len(data):
+            self._table[40] = 1
         torque = REGISTERS["torque_enable"].address
         if address <= torque < address + len(data) and self._table[torque] == 1:
             self._block.status[self._index] &= ~_OVERLOAD  # enabling torque is how a client leaves the shut-off
@@ -124,6 +166,10 @@ class Servo:
         self._table[register.address : register.address + register.size] = word.to_bytes(register.size, "little")
 
     def _measure(self) -> None:
+        self._poke("status", self.status)
+        self._poke("action_pending", self._pending is not None)
+        if self.frozen:
+            return
         block, index = self._block, self._index
         table = self._table
         offset = from_sign_magnitude(table[31] | table[32] << 8, 11)
@@ -131,7 +177,6 @@ class Servo:
         self._poke("present_velocity", int(block.velocity[index]))
         self._poke("present_load", int(block.load[index]))
         self._poke("present_current", int(block.load[index]) // 2)
-        self._poke("status", self.status)
         self._poke("moving", int(block.moving[index]))
 
     def _apply(self) -> None:

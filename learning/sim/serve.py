@@ -33,6 +33,9 @@ from learning.tasks import judge
 _PRIORITY = 40  # below the servo bus, above everything that renders or infers
 _CATCH_UP_S = 0.1
 """Physics that is further behind than this lets the time slip instead of catching up."""
+_GRIPPER_HOLDS = {6: {"unloading_condition": 0x0C}}
+"""The gripper squeezes at full torque for as long as it holds something; as delivered it would let go after two
+seconds, so its owner has taken the overload bit out."""
 _WITNESS_S, _MOVED_M = 0.25, 0.005
 """The judge remembers where things were, this often, if something has moved this far."""
 
@@ -129,7 +132,9 @@ def serve(spec: DeviceSpec) -> None:
     pose.write(world.data.qpos)
     angles, goals = world.to_radians(world.joints()), world.data.ctrl
     with (
-        BusProcess(position=to_ticks(angles).tolist(), holding=to_ticks(goals).tolist()) as bus,
+        BusProcess(
+            position=to_ticks(angles).tolist(), holding=to_ticks(goals).tolist(), registers=_GRIPPER_HOLDS
+        ) as bus,
         CameraProcess(spec, pose) as cameras,
     ):
         ready = {"port": bus.port, "cameras": cameras.urls, "task": spec.task and spec.task.text}
