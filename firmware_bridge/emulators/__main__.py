@@ -1,4 +1,4 @@
-"""python -m firmware_bridge.emulators so101 | line | slcan | damiao: devices on ptys, for any client of such devices."""
+"""python -m firmware_bridge.emulators so101 | line | slcan | damiao: devices on ptys, for any client of such."""
 
 from __future__ import annotations
 
