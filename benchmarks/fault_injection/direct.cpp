@@ -8,6 +8,7 @@
 
 #include "arm_link.hpp"
 #include "control_loop.hpp"
+#include "feetech_bus.hpp"
 #include "servos.hpp"
 #include "toy_arm.hpp"
 
