@@ -24,13 +24,13 @@ typedef struct {
     arm_joint joints[BRIDGE_MAX_JOINTS];
 } arm_table;
 
-int64_t arm_position(const arm_joint* joint, int32_t encoder);
+int64_t arm_position(const arm_joint *joint, int32_t encoder);
 
 /* To the nearest tick; the inverse of arm_position for whole ones. */
-int32_t arm_encoder(const arm_joint* joint, int64_t position);
+int32_t arm_encoder(const arm_joint *joint, int64_t position);
 
 /* `config` of a hello: the same number for the same table, here and in arm_table.py. */
-uint32_t arm_config(const arm_table* table);
+uint32_t arm_config(const arm_table *table);
 
 extern const arm_table so101_table;
 

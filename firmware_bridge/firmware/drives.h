@@ -39,25 +39,25 @@ typedef struct {
 } drives;
 
 /* Begins to switch on: from the pose measured next. */
-void drives_arm(drives* all);
+void drives_arm(drives *all);
 
 /* Begins to switch off. */
-void drives_release(drives* all);
+void drives_release(drives *all);
 
 /* Writes nothing any more: at once, or when on, after a few repetitions of the last goal. Again and again until then.
  */
-void drives_halt(drives* all);
+void drives_halt(drives *all);
 
 /* Writes nothing any more, at once. */
-void drives_abandon(drives* all);
+void drives_abandon(drives *all);
 
 /* After every cycle of the bus. True when switching on has got past measuring: `goals` are the pose. */
-bool drives_advance(drives* all, const servo_bus* bus);
+bool drives_advance(drives *all, const servo_bus *bus);
 
 /* Whether a stage takes longer than it may. */
-bool drives_stuck(const drives* all);
+bool drives_stuck(const drives *all);
 
 /* Writes what the servos are to be told before the next question; returns its length. */
-size_t drives_tell(drives* all, const servo_bus* bus, uint8_t* out, size_t capacity);
+size_t drives_tell(drives *all, const servo_bus *bus, uint8_t *out, size_t capacity);
 
 #endif

@@ -6,7 +6,8 @@
 
 enum { POLL_BYTES = 128 }; /* taken of each line in one poll, so that no line can keep a tick from being done */
 
-void firmware_init(firmware* fw, const arm_table* arm, uint32_t now_us) {
+void firmware_init(firmware *fw, const arm_table *arm, uint32_t now_us)
+{
     memset(fw, 0, sizeof *fw);
     fw->arm = arm;
     fw->due_us = now_us;
@@ -26,14 +27,16 @@ void firmware_init(firmware* fw, const arm_table* arm, uint32_t now_us) {
 /* --- upward --------------------------------------------------------------------------------------------------------
  */
 
-static void send(const bridge_message* message) {
+static void send(const bridge_message *message)
+{
     uint8_t bytes[BRIDGE_MAX_LENGTH];
     uint8_t frame[BRIDGE_SERIAL_MAX_FRAME];
     const size_t length = bridge_serial_frame(bytes, bridge_encode(message, bytes), frame);
     (void)hal_upward_send(frame, length); /* when the line is full the next state says it all again */
 }
 
-static void receive(firmware* fw, uint32_t now_us, const bridge_message* message) {
+static void receive(firmware *fw, uint32_t now_us, const bridge_message *message)
+{
     bridge_message reply;
     switch (bridge_gate_receive(&fw->gate, now_us, message, &reply)) {
         case BRIDGE_ANSWER:
@@ -53,7 +56,8 @@ static void receive(firmware* fw, uint32_t now_us, const bridge_message* message
     }
 }
 
-static void hear_upward(firmware* fw, uint32_t now_us) {
+static void hear_upward(firmware *fw, uint32_t now_us)
+{
     uint8_t bytes[POLL_BYTES];
     bridge_message message;
     const size_t count = hal_upward_read(bytes, sizeof bytes);
@@ -64,19 +68,21 @@ static void hear_upward(firmware* fw, uint32_t now_us) {
     }
 }
 
-static uint8_t age_ms(const firmware* fw, const bus_servo* of) {
+static uint8_t age_ms(const firmware *fw, const bus_servo *of)
+{
     const uint32_t ms = of->missed * (uint32_t)fw->arm->tick_us / 1000;
     return of->known && ms < UINT8_MAX ? (uint8_t)ms : UINT8_MAX;
 }
 
-static void report(const firmware* fw, uint32_t now_us) {
+static void report(const firmware *fw, uint32_t now_us)
+{
     bridge_message message;
-    bridge_state* state = &message.as.state;
+    bridge_state *state = &message.as.state;
     message.kind = BRIDGE_STATE;
     bridge_gate_report(&fw->gate, now_us, state);
     state->limited = fw->drives.stage == DRIVES_ON ? fw->motion.limited : 0;
     for (int i = 0; i < fw->arm->count; ++i) {
-        const bus_servo* of = &fw->bus.servos[i];
+        const bus_servo *of = &fw->bus.servos[i];
         const uint8_t age = age_ms(fw, of);
         state->positions[i] = arm_position(&fw->arm->joints[i], of->encoder);
         state->stale |= (uint8_t)((age > 0) << i);
@@ -91,7 +97,8 @@ static void report(const firmware* fw, uint32_t now_us) {
 /* What a servo says of itself. A servo in overload has let go, and says so until its torque is switched on again, which
  * only a clear does: so it must not stand in a clear's way. It is latched when it is found, and counts again once on.
  */
-static unsigned reported(const firmware* fw, const bus_servo* of) {
+static unsigned reported(const firmware *fw, const bus_servo *of)
+{
     const bool on = fw->drives.stage == DRIVES_ON;
     const bool told = fw->drives.stage != DRIVES_LEFT || (fw->gate.faults & BRIDGE_FAULT_DRIVE) != 0;
     unsigned errors = of->errors;
@@ -105,10 +112,11 @@ static unsigned reported(const firmware* fw, const bus_servo* of) {
     return faults;
 }
 
-static bool astray(firmware* fw, int joint) {
+static bool astray(firmware *fw, int joint)
+{
     const int32_t off = fw->bus.servos[joint].encoder - fw->drives.goals[joint];
     const int32_t tracking = fw->arm->joints[joint].tracking;
-    uint8_t* ticks = &fw->astray[joint];
+    uint8_t *ticks = &fw->astray[joint];
     if (fw->drives.stage != DRIVES_ON || tracking == 0 || (off <= tracking && -off <= tracking)) {
         *ticks = 0;
     } else if (*ticks < UINT8_MAX) {
@@ -117,10 +125,11 @@ static bool astray(firmware* fw, int joint) {
     return *ticks * (uint32_t)fw->arm->tick_us >= FIRMWARE_TRACKING_US;
 }
 
-static uint16_t present(firmware* fw) {
+static uint16_t present(firmware *fw)
+{
     unsigned faults = fw->held ? BRIDGE_FAULT_STOP : 0u;
     for (int i = 0; i < fw->arm->count; ++i) {
-        const bus_servo* of = &fw->bus.servos[i];
+        const bus_servo *of = &fw->bus.servos[i];
         faults |= reported(fw, of);
         faults |= of->missed >= SERVO_LOST && !fw->starting ? BRIDGE_FAULT_FEEDBACK : 0u;
         faults |= astray(fw, i) ? BRIDGE_FAULT_TRACKING : 0u;
@@ -129,7 +138,8 @@ static uint16_t present(firmware* fw) {
 }
 
 /* A stage that does not end is given up; what it has switched on holds its pose. */
-static uint16_t stuck(firmware* fw) {
+static uint16_t stuck(firmware *fw)
+{
     if (!drives_stuck(&fw->drives)) {
         return 0;
     }
@@ -141,7 +151,8 @@ static uint16_t stuck(firmware* fw) {
 /* --- a tick --------------------------------------------------------------------------------------------------------
  */
 
-static void look(firmware* fw, uint32_t now_us) {
+static void look(firmware *fw, uint32_t now_us)
+{
     servo_bus_end_cycle(&fw->bus);
     if (servo_bus_complete(&fw->bus) || now_us - fw->begun_us >= FIRMWARE_START_US) {
         fw->starting = false;
@@ -154,14 +165,16 @@ static void look(firmware* fw, uint32_t now_us) {
     }
 }
 
-static void set_goals(firmware* fw) {
+static void set_goals(firmware *fw)
+{
     for (int i = 0; i < fw->arm->count; ++i) {
         fw->drives.goals[i] = arm_encoder(&fw->arm->joints[i], fw->motion.joints[i].position);
     }
 }
 
 /* Nothing moves that is not on; and what is on follows, brakes or stays as the gate says, and nothing else. */
-static void move(firmware* fw, uint32_t now_us, uint16_t faults) {
+static void move(firmware *fw, uint32_t now_us, uint16_t faults)
+{
     const bool on = fw->drives.stage == DRIVES_ON;
     if (on && fw->gate.arm == BRIDGE_RUNNING) {
         if (!motion_follow(&fw->motion)) {
@@ -180,7 +193,8 @@ static void move(firmware* fw, uint32_t now_us, uint16_t faults) {
     }
 }
 
-static void speak(firmware* fw) {
+static void speak(firmware *fw)
+{
     uint8_t out[SERVO_FRAMES];
     const size_t told = drives_tell(&fw->drives, &fw->bus, out, sizeof out);
     const size_t asked = servo_bus_ask(&fw->bus, out + told, sizeof out - told);
@@ -189,7 +203,8 @@ static void speak(firmware* fw) {
     }
 }
 
-static void tick(firmware* fw, uint32_t now_us) {
+static void tick(firmware *fw, uint32_t now_us)
+{
     look(fw, now_us);
     const uint16_t faults = present(fw);
     bridge_gate_tick(&fw->gate, now_us, (uint16_t)(faults | stuck(fw)));
@@ -200,7 +215,8 @@ static void tick(firmware* fw, uint32_t now_us) {
     hal_kick_watchdog(); /* here alone: a loop that hangs, or does no ticks, is restarted */
 }
 
-static void look_at_stop(firmware* fw, uint32_t now_us) {
+static void look_at_stop(firmware *fw, uint32_t now_us)
+{
     static const bridge_message stop = {.kind = BRIDGE_STOP};
     const bool pressed = hal_stop_pressed();
     if (pressed && !fw->pressed) {
@@ -210,7 +226,8 @@ static void look_at_stop(firmware* fw, uint32_t now_us) {
     fw->held |= pressed;
 }
 
-void firmware_poll(firmware* fw, uint32_t now_us) {
+void firmware_poll(firmware *fw, uint32_t now_us)
+{
     uint8_t bytes[POLL_BYTES];
     look_at_stop(fw, now_us);
     hear_upward(fw, now_us);

@@ -27,7 +27,7 @@ enum {
 };
 
 typedef struct {
-    const arm_table* arm;
+    const arm_table *arm;
     bridge_gate gate;
     bridge_parser parser;
     motion motion;
@@ -42,9 +42,9 @@ typedef struct {
 } firmware;
 
 /* Moves nothing. The watchdog must be running. */
-void firmware_init(firmware* fw, const arm_table* arm, uint32_t now_us);
+void firmware_init(firmware *fw, const arm_table *arm, uint32_t now_us);
 
 /* `now_us` counts up and wraps. */
-void firmware_poll(firmware* fw, uint32_t now_us);
+void firmware_poll(firmware *fw, uint32_t now_us);
 
 #endif

@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 /* The line to the computer. Reading returns how many bytes there were, at most `most`. Sending takes all or nothing. */
-size_t hal_upward_read(uint8_t* to, size_t most);
-bool hal_upward_send(const uint8_t* bytes, size_t count);
+size_t hal_upward_read(uint8_t *to, size_t most);
+bool hal_upward_send(const uint8_t *bytes, size_t count);
 
 /* The servo bus, likewise: one wire for both directions, so a port that hears itself is none the worse for it. */
-size_t hal_bus_read(uint8_t* to, size_t most);
-bool hal_bus_send(const uint8_t* bytes, size_t count);
+size_t hal_bus_read(uint8_t *to, size_t most);
+bool hal_bus_send(const uint8_t *bytes, size_t count);
 
 /* The emergency-stop input. A broken wire has to read as pressed. */
 bool hal_stop_pressed(void);

@@ -40,7 +40,7 @@ typedef struct {
 
 /* Read it; only the functions below write it. */
 typedef struct {
-    const arm_table* arm;
+    const arm_table *arm;
     feetech_parser parser;
     bus_servo servos[BRIDGE_MAX_JOINTS];
     uint32_t cycle;
@@ -48,27 +48,27 @@ typedef struct {
     uint32_t unbelievable; /* intact answers that no servo can have meant */
 } servo_bus;
 
-void servo_bus_init(servo_bus* bus, const arm_table* arm);
+void servo_bus_init(servo_bus *bus, const arm_table *arm);
 
 /* Bytes off the wire, as they come. */
-void servo_bus_hear(servo_bus* bus, const uint8_t* bytes, size_t count);
+void servo_bus_hear(servo_bus *bus, const uint8_t *bytes, size_t count);
 
 /* No answer to the last question counts as missing before this. */
-void servo_bus_end_cycle(servo_bus* bus);
+void servo_bus_end_cycle(servo_bus *bus);
 
 /* Writes the question of the next cycle, and what silent servos are to be told; returns its length. */
-size_t servo_bus_ask(servo_bus* bus, uint8_t* out, size_t capacity);
+size_t servo_bus_ask(servo_bus *bus, uint8_t *out, size_t capacity);
 
 /* Tells a servo for which `bits` has a one, the first joint lowest, `length` bytes out of `data` (`length` a joint)
  * from register `address`; returns the frame's length, 0 when it is for nobody. */
-size_t servo_bus_tell(const servo_bus* bus, unsigned bits, uint8_t address, uint8_t length, const uint8_t* data,
-                      uint8_t* out, size_t capacity);
+size_t servo_bus_tell(const servo_bus *bus, unsigned bits, uint8_t address, uint8_t length, const uint8_t *data,
+                      uint8_t *out, size_t capacity);
 
 /* A register of the newest believed answer, as a position in encoder ticks or a byte. */
-int32_t servo_goal(const bus_servo* from);
-bool servo_torque(const bus_servo* from);
+int32_t servo_goal(const bus_servo *from);
+bool servo_torque(const bus_servo *from);
 
 /* Whether every servo gave a believable answer in the cycle that has ended, and where it is is known. */
-bool servo_bus_complete(const servo_bus* bus);
+bool servo_bus_complete(const servo_bus *bus);
 
 #endif

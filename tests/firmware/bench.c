@@ -10,7 +10,8 @@ bench arm;
 /* --- the machine ---------------------------------------------------------------------------------------------------
  */
 
-size_t hal_upward_read(uint8_t* to, size_t most) {
+size_t hal_upward_read(uint8_t *to, size_t most)
+{
     const size_t count = arm.sent < most ? arm.sent : most;
     memcpy(to, arm.upward, count);
     arm.sent -= count;
@@ -18,7 +19,8 @@ size_t hal_upward_read(uint8_t* to, size_t most) {
     return count;
 }
 
-bool hal_upward_send(const uint8_t* bytes, size_t count) {
+bool hal_upward_send(const uint8_t *bytes, size_t count)
+{
     bridge_message message;
     for (size_t i = 0; !arm.upward_full && i < count; ++i) {
         if (!bridge_parser_push(&arm.parser, bytes[i], &message)) {
@@ -37,30 +39,36 @@ bool hal_upward_send(const uint8_t* bytes, size_t count) {
     return !arm.upward_full;
 }
 
-size_t hal_bus_read(uint8_t* to, size_t most) {
+size_t hal_bus_read(uint8_t *to, size_t most)
+{
     return servo_line_read(&arm.line, arm.now, to, most);
 }
 
-bool hal_bus_send(const uint8_t* bytes, size_t count) {
+bool hal_bus_send(const uint8_t *bytes, size_t count)
+{
     if (!arm.bus_full) {
         servo_line_hear(&arm.line, arm.now, bytes, count);
     }
     return !arm.bus_full;
 }
 
-bool hal_stop_pressed(void) {
+bool hal_stop_pressed(void)
+{
     return arm.pressed;
 }
 
-bool hal_watchdog_reset(void) {
+bool hal_watchdog_reset(void)
+{
     return arm.watchdog_reset;
 }
 
-void hal_kick_watchdog(void) {
+void hal_kick_watchdog(void)
+{
     arm.kicks += 1;
 }
 
-void power_on(int32_t position) {
+void power_on(int32_t position)
+{
     memset(&arm, 0, sizeof arm);
     servo_line_init(&arm.line, position);
     bridge_parser_init(&arm.parser);
@@ -69,11 +77,13 @@ void power_on(int32_t position) {
     firmware_init(&arm.fw, &so101_table, arm.now);
 }
 
-void power_off(void) {
+void power_off(void)
+{
     servo_line_free(&arm.line);
 }
 
-void reset(bool by_watchdog) {
+void reset(bool by_watchdog)
+{
     arm.watchdog_reset = by_watchdog;
     arm.now = 12345;
     arm.line.carried = 0;
@@ -81,7 +91,8 @@ void reset(bool by_watchdog) {
     firmware_init(&arm.fw, &so101_table, arm.now);
 }
 
-void runs(uint32_t us) {
+void runs(uint32_t us)
+{
     for (uint32_t done = 0; done < us; done += POLL_US) {
         arm.now += POLL_US;
         servo_line_step(&arm.line, POLL_US);
@@ -92,13 +103,15 @@ void runs(uint32_t us) {
 /* --- the computer --------------------------------------------------------------------------------------------------
  */
 
-void sends_bytes(const uint8_t* bytes, size_t count) {
+void sends_bytes(const uint8_t *bytes, size_t count)
+{
     REQUIRE(arm.sent + count <= sizeof arm.upward);
     memcpy(arm.upward + arm.sent, bytes, count);
     arm.sent += count;
 }
 
-void sends(const bridge_message* message) {
+void sends(const bridge_message *message)
+{
     uint8_t bytes[BRIDGE_MAX_LENGTH];
     uint8_t frame[BRIDGE_SERIAL_MAX_FRAME];
     const size_t length = bridge_serial_frame(bytes, bridge_encode(message, bytes), frame);
@@ -106,12 +119,14 @@ void sends(const bridge_message* message) {
     sends_bytes(frame, length);
 }
 
-bridge_order next_order(uint16_t expiry_ms) {
+bridge_order next_order(uint16_t expiry_ms)
+{
     arm.sequence += 1;
     return (bridge_order){expiry_ms, arm.session, arm.sequence, arm.state.time_us};
 }
 
-void sends_hello(uint32_t session) {
+void sends_hello(uint32_t session)
+{
     const bridge_message message = {
         BRIDGE_HELLO,
         {.hello = {so101_table.count, so101_table.tick_us, BRIDGE_PROTOCOL, session, arm_config(&so101_table), 0}}};
@@ -120,33 +135,39 @@ void sends_hello(uint32_t session) {
     sends(&message);
 }
 
-void sends_clear(void) {
+void sends_clear(void)
+{
     const bridge_message message = {BRIDGE_CLEAR, {.clear = {next_order(EXPIRY), arm.state.latch}}};
     sends(&message);
 }
 
-void sends_release(void) {
+void sends_release(void)
+{
     const bridge_message message = {BRIDGE_RELEASE, {.clear = {next_order(EXPIRY), arm.state.latch}}};
     sends(&message);
 }
 
-void sends_stop(void) {
+void sends_stop(void)
+{
     const bridge_message message = {.kind = BRIDGE_STOP};
     sends(&message);
 }
 
-void sends_command(const bridge_target* targets, uint16_t expiry_ms) {
+void sends_command(const bridge_target *targets, uint16_t expiry_ms)
+{
     bridge_message message = {BRIDGE_COMMAND, {.command = {next_order(expiry_ms), SERVOS, {{0, 0}}}}};
     memcpy(message.as.command.targets, targets, SERVOS * sizeof *targets);
     sends(&message);
 }
 
-int64_t far_away(int joint) {
-    const safety_limits* limits = &so101_table.joints[joint].limits;
+int64_t far_away(int joint)
+{
+    const safety_limits *limits = &so101_table.joints[joint].limits;
     return joint % 2 == 0 ? limits->upper : limits->lower;
 }
 
-plan plan_from_here(void) {
+plan plan_from_here(void)
+{
     plan here;
     for (int i = 0; i < SERVOS; ++i) {
         here.joints[i] = safety_at_rest(arm.state.positions[i]);
@@ -154,7 +175,8 @@ plan plan_from_here(void) {
     return here;
 }
 
-bridge_command plan_step(plan* of, const int64_t* goals) {
+bridge_command plan_step(plan *of, const int64_t *goals)
+{
     bridge_command command = {.joints = SERVOS};
     for (int i = 0; i < SERVOS; ++i) {
         const safety_target goal = {goals[i], 0};
@@ -164,7 +186,8 @@ bridge_command plan_step(plan* of, const int64_t* goals) {
     return command;
 }
 
-void follows(plan* of, const int64_t* goals, int ticks) {
+void follows(plan *of, const int64_t *goals, int ticks)
+{
     for (int tick = 0; tick < ticks; ++tick) {
         const bridge_command command = plan_step(of, goals);
         sends_command(command.targets, EXPIRY);
@@ -177,7 +200,8 @@ void follows(plan* of, const int64_t* goals, int ticks) {
     }
 }
 
-void arms(void) {
+void arms(void)
+{
     if (arm.session == 0) {
         sends_hello(77);
         runs(TICK);
@@ -198,7 +222,8 @@ void arms(void) {
     REQUIRE(arm.state.arm == BRIDGE_RUNNING && arm.state.faults == 0);
 }
 
-plan in_motion(void) {
+plan in_motion(void)
+{
     power_on(2048);
     runs(10 * TICK);
     arms();
@@ -215,7 +240,8 @@ plan in_motion(void) {
 /* --- what the servos were told -------------------------------------------------------------------------------------
  */
 
-size_t told(size_t from, uint8_t address) {
+size_t told(size_t from, uint8_t address)
+{
     size_t count = 0;
     for (size_t i = from; i < arm.line.written; ++i) {
         count += arm.line.writes[i].address == address;
@@ -223,7 +249,8 @@ size_t told(size_t from, uint8_t address) {
     return count;
 }
 
-const servo_write* last_told(int servo, uint8_t address) {
+const servo_write *last_told(int servo, uint8_t address)
+{
     for (size_t i = arm.line.written; i-- > 0;) {
         if (arm.line.writes[i].servo == servo && arm.line.writes[i].address == address) {
             return &arm.line.writes[i];
@@ -233,16 +260,17 @@ const servo_write* last_told(int servo, uint8_t address) {
     return NULL;
 }
 
-void stays_within(size_t from) {
+void stays_within(size_t from)
+{
     for (int servo = 0; servo < SERVOS; ++servo) {
-        const arm_joint* joint = &so101_table.joints[servo];
+        const arm_joint *joint = &so101_table.joints[servo];
         /* A goal is rounded to half a tick, a difference to one, a difference of those to two. */
         const int32_t swiftest = joint->travel / 2 + 1;
         const int32_t hardest = 1 + 2;
         int32_t last = INT32_MAX;
         int32_t speed = INT32_MAX;
         for (size_t i = from; i < arm.line.written; ++i) {
-            const servo_write* write = &arm.line.writes[i];
+            const servo_write *write = &arm.line.writes[i];
             if (write->servo != servo || write->address != FEETECH_GOAL_POSITION) {
                 continue;
             }

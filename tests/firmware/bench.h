@@ -43,14 +43,14 @@ void reset(bool by_watchdog);
 void runs(uint32_t us);
 
 /* The computer sends; it is received with the next poll. */
-void sends(const bridge_message* message);
-void sends_bytes(const uint8_t* bytes, size_t count);
+void sends(const bridge_message *message);
+void sends_bytes(const uint8_t *bytes, size_t count);
 bridge_order next_order(uint16_t expiry_ms);
 void sends_hello(uint32_t session);
 void sends_clear(void);
 void sends_release(void);
 void sends_stop(void);
-void sends_command(const bridge_target* targets, uint16_t expiry_ms);
+void sends_command(const bridge_target *targets, uint16_t expiry_ms);
 
 /* A trajectory that the limiter makes, as a computer's own would: toward `goals`, one command a tick. */
 typedef struct {
@@ -58,9 +58,9 @@ typedef struct {
 } plan;
 
 plan plan_from_here(void);
-bridge_command plan_step(plan* of, const int64_t* goals);
+bridge_command plan_step(plan *of, const int64_t *goals);
 /* Ticks with a command each; what the servos are told in them has to be the plan. */
-void follows(plan* of, const int64_t* goals, int ticks);
+void follows(plan *of, const int64_t *goals, int ticks);
 
 /* Until the arm is armed and on. */
 void arms(void);
@@ -70,7 +70,7 @@ int64_t far_away(int joint);
 
 /* Among what the servos were told since `from`. */
 size_t told(size_t from, uint8_t address);
-const servo_write* last_told(int servo, uint8_t address);
+const servo_write *last_told(int servo, uint8_t address);
 /* All goals since `from` lie within limits, and so do their first and second differences. */
 void stays_within(size_t from);
 

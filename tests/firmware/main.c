@@ -4,7 +4,8 @@
 
 #include "bench.h"
 
-int main(void) {
+int main(void)
+{
     test_table();
     test_power_up();
     test_motion();

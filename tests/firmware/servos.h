@@ -33,7 +33,7 @@ typedef struct {
         uint8_t byte;
     } wire[WIRE_BYTES]; /* on its way back */
     size_t carried;
-    servo_write* writes; /* everything that any servo was told, oldest first */
+    servo_write *writes; /* everything that any servo was told, oldest first */
     size_t written;
     uint32_t collisions;
     uint32_t lose; /* so many coming frames of the firmware are damaged on the wire */
@@ -42,16 +42,16 @@ typedef struct {
     bool echo;     /* the firmware hears itself */
 } servo_line;
 
-void servo_line_init(servo_line* line, int32_t position);
-void servo_line_free(servo_line* line);
+void servo_line_init(servo_line *line, int32_t position);
+void servo_line_free(servo_line *line);
 /* Bytes from the firmware, and those that are back by now; the servos move. */
-void servo_line_hear(servo_line* line, uint32_t now_us, const uint8_t* bytes, size_t count);
-size_t servo_line_read(servo_line* line, uint32_t now_us, uint8_t* to, size_t most);
-void servo_line_step(servo_line* line, uint32_t us);
+void servo_line_hear(servo_line *line, uint32_t now_us, const uint8_t *bytes, size_t count);
+size_t servo_line_read(servo_line *line, uint32_t now_us, uint8_t *to, size_t most);
+void servo_line_step(servo_line *line, uint32_t us);
 
-int32_t servo_word(const emulated_servo* servo, int address);
-void servo_set_word(emulated_servo* servo, int address, int32_t value);
+int32_t servo_word(const emulated_servo *servo, int address);
+void servo_set_word(emulated_servo *servo, int address, int32_t value);
 /* Off and on again: torque off, factory's return delay. */
-void servo_restart(emulated_servo* servo);
+void servo_restart(emulated_servo *servo);
 
 #endif

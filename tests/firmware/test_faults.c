@@ -1,6 +1,7 @@
 #include "bench.h"
 
-static void every_error_of_every_servo_stops_the_arm(void) {
+static void every_error_of_every_servo_stops_the_arm(void)
+{
     for (int servo = 0; servo < SERVOS; ++servo) {
         for (unsigned bit = 0; bit < 8; ++bit) {
             const uint8_t error = (uint8_t)(1u << bit);
@@ -30,7 +31,8 @@ static void every_error_of_every_servo_stops_the_arm(void) {
 }
 
 /* It holds while there is nobody to tell, and is found when somebody comes. */
-static void an_error_of_an_idle_arm_shows(void) {
+static void an_error_of_an_idle_arm_shows(void)
+{
     power_on(2048);
     arm.line.servos[4].error = FEETECH_ERROR_OVERLOAD;
     runs(100 * TICK);
@@ -39,7 +41,8 @@ static void an_error_of_an_idle_arm_shows(void) {
     power_off();
 }
 
-static void one_wrong_error_byte_is_none(void) {
+static void one_wrong_error_byte_is_none(void)
+{
     in_motion();
     arm.line.servos[1].error = FEETECH_ERROR_OVERHEAT;
     runs(TICK);
@@ -49,7 +52,8 @@ static void one_wrong_error_byte_is_none(void) {
     power_off();
 }
 
-static void a_servo_that_falls_silent_stops_the_arm(void) {
+static void a_servo_that_falls_silent_stops_the_arm(void)
+{
     for (int servo = 0; servo < SERVOS; ++servo) {
         plan moving = in_motion();
         int64_t goals[SERVOS];
@@ -77,7 +81,8 @@ static void a_servo_that_falls_silent_stops_the_arm(void) {
 }
 
 /* Power of one servo comes and goes: it answers again before it is missed, but lets go. */
-static void a_servo_that_restarts_stops_the_arm(void) {
+static void a_servo_that_restarts_stops_the_arm(void)
+{
     in_motion();
     servo_restart(&arm.line.servos[2]);
     runs(3 * TICK);
@@ -88,12 +93,13 @@ static void a_servo_that_restarts_stops_the_arm(void) {
     power_off();
 }
 
-static void a_joint_that_does_not_follow_stops_the_arm(void) {
+static void a_joint_that_does_not_follow_stops_the_arm(void)
+{
     for (int servo = 0; servo < SERVOS; ++servo) {
         plan moving = in_motion();
         int64_t goals[SERVOS];
         for (int i = 0; i < SERVOS; ++i) {
-            const safety_limits* limits = &so101_table.joints[i].limits;
+            const safety_limits *limits = &so101_table.joints[i].limits;
             goals[i] = i % 2 == 0 ? limits->lower : limits->upper;
         }
         arm.line.servos[servo].jammed = true;
@@ -114,7 +120,8 @@ static void a_joint_that_does_not_follow_stops_the_arm(void) {
     }
 }
 
-static void servos_may_come_late_but_not_never(void) {
+static void servos_may_come_late_but_not_never(void)
+{
     power_on(2048);
     for (int i = 0; i < SERVOS; ++i) {
         arm.line.servos[i].deaf = true;
@@ -133,7 +140,8 @@ static void servos_may_come_late_but_not_never(void) {
 }
 
 /* A clear before anything is known of the arm. */
-static void an_arm_that_cannot_be_measured_is_not_armed(void) {
+static void an_arm_that_cannot_be_measured_is_not_armed(void)
+{
     power_on(2048);
     arm.line.servos[3].deaf = true;
     runs(5 * TICK);
@@ -150,7 +158,8 @@ static void an_arm_that_cannot_be_measured_is_not_armed(void) {
     power_off();
 }
 
-static void a_servo_that_does_not_obey_is_not_armed(void) {
+static void a_servo_that_does_not_obey_is_not_armed(void)
+{
     const int registers[] = {FEETECH_GOAL_POSITION, FEETECH_TORQUE_ENABLE};
     for (int i = 0; i < 2; ++i) {
         power_on(2048);
@@ -182,7 +191,8 @@ static void a_servo_that_does_not_obey_is_not_armed(void) {
     }
 }
 
-void test_faults(void) {
+void test_faults(void)
+{
     every_error_of_every_servo_stops_the_arm();
     an_error_of_an_idle_arm_shows();
     one_wrong_error_byte_is_none();

@@ -3,7 +3,8 @@
 #include "bench.h"
 
 /* Goals are where the servos are, and known to have been understood, before any torque comes on. */
-static void arming_begins_where_the_arm_is(void) {
+static void arming_begins_where_the_arm_is(void)
+{
     for (int damage = 0; damage < 4; ++damage) {
         power_on(2300);
         for (int i = 0; i < SERVOS; ++i) { /* what a torque too early would lead to */
@@ -28,7 +29,7 @@ static void arming_begins_where_the_arm_is(void) {
         }
         REQUIRE(arm.state.arm == BRIDGE_RUNNING && told(0, FEETECH_TORQUE_ENABLE) >= SERVOS);
         for (int i = 0; i < SERVOS; ++i) {
-            const emulated_servo* servo = &arm.line.servos[i];
+            const emulated_servo *servo = &arm.line.servos[i];
             REQUIRE(servo->registers[FEETECH_TORQUE_ENABLE] == 1 && servo->registers[FEETECH_ACCELERATION] == 0);
             REQUIRE(servo_word(servo, FEETECH_GOAL_POSITION) == 2300);
         }
@@ -36,7 +37,8 @@ static void arming_begins_where_the_arm_is(void) {
     }
 }
 
-static void an_armed_arm_holds_its_pose(void) {
+static void an_armed_arm_holds_its_pose(void)
+{
     power_on(1234);
     runs(10 * TICK);
     sends_hello(5);
@@ -54,12 +56,13 @@ static void an_armed_arm_holds_its_pose(void) {
 }
 
 /* Bit for bit what the computer's limiter has made. */
-static void what_is_within_the_limits_is_followed(void) {
+static void what_is_within_the_limits_is_followed(void)
+{
     plan moving = in_motion();
     int64_t goals[SERVOS];
     for (int leg = 0; leg < 20; ++leg) {
         for (int i = 0; i < SERVOS; ++i) {
-            const safety_limits* limits = &so101_table.joints[i].limits;
+            const safety_limits *limits = &so101_table.joints[i].limits;
             goals[i] = limits->lower + (int64_t)((uint64_t)any() * (uint64_t)(limits->upper - limits->lower) >> 32);
         }
         follows(&moving, goals, (int)any_below(200));
@@ -69,7 +72,8 @@ static void what_is_within_the_limits_is_followed(void) {
 }
 
 /* Whatever a computer asks for. */
-static void what_is_not_is_limited(void) {
+static void what_is_not_is_limited(void)
+{
     in_motion();
     bool limited = false;
     for (int tick = 0; tick < 5000; ++tick) {
@@ -90,7 +94,8 @@ static void what_is_not_is_limited(void) {
 }
 
 /* Until the next command the target moves on at its velocity. */
-static void between_commands_the_target_moves_on(void) {
+static void between_commands_the_target_moves_on(void)
+{
     in_motion();
     const int32_t from = last_told(0, FEETECH_GOAL_POSITION)->value;
     const int32_t ticks = 2;
@@ -100,7 +105,8 @@ static void between_commands_the_target_moves_on(void) {
     power_off();
 }
 
-static void an_arm_outside_its_limits_only_comes_back(void) {
+static void an_arm_outside_its_limits_only_comes_back(void)
+{
     const int32_t outside = 4000; /* beyond every joint's upper limit */
     power_on(outside);
     runs(10 * TICK);
@@ -122,7 +128,8 @@ static void an_arm_outside_its_limits_only_comes_back(void) {
 }
 
 /* The loop was held up: what it missed is not caught up with. */
-static void no_tick_is_made_up_for(void) {
+static void no_tick_is_made_up_for(void)
+{
     in_motion();
     const size_t before = told(0, FEETECH_GOAL_POSITION);
     arm.now += 3 * TICK;
@@ -132,7 +139,8 @@ static void no_tick_is_made_up_for(void) {
     power_off();
 }
 
-static void a_target_that_is_none_stops_the_arm(void) {
+static void a_target_that_is_none_stops_the_arm(void)
+{
     in_motion();
     bridge_target away[SERVOS] = {{0, 0}};
     away[3] = (bridge_target){(int64_t)1 << BRIDGE_MAX_POSITION_LOG2, 1 << BRIDGE_MAX_VELOCITY_LOG2};
@@ -148,7 +156,8 @@ static void a_target_that_is_none_stops_the_arm(void) {
 }
 
 /* Memory that something has written over. */
-static void a_state_that_is_none_stops_the_arm(void) {
+static void a_state_that_is_none_stops_the_arm(void)
+{
     in_motion();
     arm.fw.motion.joints[2].velocity = INT32_MAX;
     runs(TICK);
@@ -158,7 +167,8 @@ static void a_state_that_is_none_stops_the_arm(void) {
     power_off();
 }
 
-void test_motion(void) {
+void test_motion(void)
+{
     arming_begins_where_the_arm_is();
     an_armed_arm_holds_its_pose();
     what_is_within_the_limits_is_followed();

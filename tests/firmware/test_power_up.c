@@ -2,11 +2,13 @@
 
 #include "bench.h"
 
-static void only_return_delays_were_told(void) {
+static void only_return_delays_were_told(void)
+{
     REQUIRE(arm.line.written > 0 && told(0, FEETECH_RETURN_DELAY) == arm.line.written);
 }
 
-static void nothing_is_switched_on(void) {
+static void nothing_is_switched_on(void)
+{
     power_on(1000);
     runs(2000000);
     only_return_delays_were_told();
@@ -19,7 +21,8 @@ static void nothing_is_switched_on(void) {
     power_off();
 }
 
-static void what_was_held_stays_held(void) {
+static void what_was_held_stays_held(void)
+{
     power_on(2048);
     for (int i = 0; i < SERVOS; ++i) { /* against gravity, a little off */
         arm.line.servos[i].registers[FEETECH_TORQUE_ENABLE] = 1;
@@ -33,7 +36,8 @@ static void what_was_held_stays_held(void) {
 }
 
 /* An earlier client has sent them somewhere, and they are slow. */
-static void what_moves_stops(void) {
+static void what_moves_stops(void)
+{
     power_on(1000);
     for (int i = 0; i < SERVOS; ++i) {
         arm.line.servos[i].registers[FEETECH_TORQUE_ENABLE] = i != 2;
@@ -53,7 +57,8 @@ static void what_moves_stops(void) {
 }
 
 /* The state says so, as often as it has to. */
-static void a_reset_is_seen(void) {
+static void a_reset_is_seen(void)
+{
     in_motion();
     const size_t before = arm.line.written;
     reset(false);
@@ -76,7 +81,8 @@ static void a_reset_is_seen(void) {
     power_off();
 }
 
-static void states_come_with_every_tick(void) {
+static void states_come_with_every_tick(void)
+{
     power_on(2048);
     runs(TICK);
     const uint32_t before = arm.states;
@@ -85,7 +91,8 @@ static void states_come_with_every_tick(void) {
     power_off();
 }
 
-static void another_arm_opens_no_session(void) {
+static void another_arm_opens_no_session(void)
+{
     power_on(2048);
     runs(10 * TICK);
     bridge_message message = {
@@ -97,7 +104,8 @@ static void another_arm_opens_no_session(void) {
     power_off();
 }
 
-void test_power_up(void) {
+void test_power_up(void)
+{
     nothing_is_switched_on();
     what_was_held_stays_held();
     what_moves_stops();

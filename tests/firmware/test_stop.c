@@ -3,7 +3,8 @@
 #include "bench.h"
 
 /* Comes to rest within the limits, and then nothing is said to the servos any more. */
-static void comes_to_rest(uint16_t faults) {
+static void comes_to_rest(uint16_t faults)
+{
     runs(100 * TICK);
     REQUIRE(arm.state.arm == BRIDGE_STOPPED && arm.state.faults == faults && arm.state.limited == 0);
     const size_t before = arm.line.written;
@@ -18,14 +19,15 @@ static void comes_to_rest(uint16_t faults) {
 
 /* Whether the goals from write `since` on are those of an arm in the state `from` that follows its target for so many
  * ticks more and then brakes. `braked` becomes the time when the first goal of the brake was decoded. */
-static bool brakes_after(const plan* from, size_t since, int ticks, uint32_t* braked) {
+static bool brakes_after(const plan *from, size_t since, int ticks, uint32_t *braked)
+{
     for (int i = 0; i < SERVOS; ++i) {
-        const arm_joint* joint = &so101_table.joints[i];
+        const arm_joint *joint = &so101_table.joints[i];
         safety_state state = from->joints[i];
         safety_target target = {state.position, state.velocity};
         int seen = 0;
         for (size_t w = since; w < arm.line.written; ++w) {
-            const servo_write* write = &arm.line.writes[w];
+            const servo_write *write = &arm.line.writes[w];
             if (write->servo != i || write->address != FEETECH_GOAL_POSITION) {
                 continue;
             }
@@ -45,7 +47,8 @@ static bool brakes_after(const plan* from, size_t since, int ticks, uint32_t* br
     return true;
 }
 
-static uint32_t brakes_at(const plan* from, size_t since) {
+static uint32_t brakes_at(const plan *from, size_t since)
+{
     uint32_t braked = 0;
     int ticks = 0;
     while (!brakes_after(from, since, ticks, &braked)) {
@@ -56,7 +59,8 @@ static uint32_t brakes_at(const plan* from, size_t since) {
 }
 
 /* Whatever life the commands ask for, and wherever in a tick the last one comes. */
-static void silence_stops_within_20_ms(void) {
+static void silence_stops_within_20_ms(void)
+{
     for (uint16_t expiry = 10; expiry <= BRIDGE_MAX_EXPIRY_MS; expiry += 15) {
         for (uint32_t phase = 0; phase < TICK; phase += 5 * POLL_US) {
             plan moving = in_motion();
@@ -76,7 +80,8 @@ static void silence_stops_within_20_ms(void) {
     }
 }
 
-static void a_stop_stops_with_the_next_tick(void) {
+static void a_stop_stops_with_the_next_tick(void)
+{
     const plan moving = in_motion();
     const size_t since = arm.line.written;
     sends_stop();
@@ -86,7 +91,8 @@ static void a_stop_stops_with_the_next_tick(void) {
     power_off();
 }
 
-static void nothing_stale_is_sent_after_a_stop(void) {
+static void nothing_stale_is_sent_after_a_stop(void)
+{
     plan moving = in_motion();
     int64_t goals[SERVOS];
     for (int i = 0; i < SERVOS; ++i) {
@@ -112,13 +118,14 @@ static void nothing_stale_is_sent_after_a_stop(void) {
     runs(3 * TICK);
     REQUIRE(arm.state.refusal == BRIDGE_OLD_SEQUENCE);
     for (size_t i = before; i < arm.line.written; ++i) {
-        const servo_write* write = &arm.line.writes[i];
+        const servo_write *write = &arm.line.writes[i];
         REQUIRE(write->address != FEETECH_GOAL_POSITION || write->value == arm.line.servos[write->servo].position);
     }
     power_off();
 }
 
-static void the_emergency_stop_is_latched(void) {
+static void the_emergency_stop_is_latched(void)
+{
     const plan moving = in_motion();
     const size_t since = arm.line.written;
     arm.pressed = true;
@@ -157,7 +164,8 @@ static void the_emergency_stop_is_latched(void) {
     power_off();
 }
 
-static void only_a_clear_arms_and_from_the_measured_pose(void) {
+static void only_a_clear_arms_and_from_the_measured_pose(void)
+{
     in_motion();
     sends_stop();
     comes_to_rest(BRIDGE_FAULT_STOP);
@@ -180,14 +188,15 @@ static void only_a_clear_arms_and_from_the_measured_pose(void) {
         REQUIRE(arm.line.servos[i].position == pose[i]);
     }
     for (size_t i = before; i < arm.line.written; ++i) {
-        const servo_write* write = &arm.line.writes[i];
+        const servo_write *write = &arm.line.writes[i];
         REQUIRE(write->address != FEETECH_GOAL_POSITION || write->value == pose[write->servo]);
     }
     power_off();
 }
 
 /* The only way to switch off, and not while it moves. */
-static void torque_goes_off_on_request(void) {
+static void torque_goes_off_on_request(void)
+{
     in_motion();
     sends_release();
     runs(TICK);
@@ -216,7 +225,8 @@ static void torque_goes_off_on_request(void) {
 }
 
 /* Before the arm has come on. */
-static void a_stop_ends_arming(void) {
+static void a_stop_ends_arming(void)
+{
     for (uint32_t after = POLL_US; after < 3 * TICK; after += POLL_US) {
         power_on(2048);
         runs(10 * TICK);
@@ -236,7 +246,8 @@ static void a_stop_ends_arming(void) {
     }
 }
 
-void test_stop(void) {
+void test_stop(void)
+{
     silence_stops_within_20_ms();
     a_stop_stops_with_the_next_tick();
     nothing_stale_is_sent_after_a_stop();

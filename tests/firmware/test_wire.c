@@ -1,14 +1,16 @@
 #include "bench.h"
 
-static void somewhere(int64_t* goals) {
+static void somewhere(int64_t *goals)
+{
     for (int i = 0; i < SERVOS; ++i) {
-        const safety_limits* limits = &so101_table.joints[i].limits;
+        const safety_limits *limits = &so101_table.joints[i].limits;
         goals[i] = limits->lower + (int64_t)((uint64_t)any() * (uint64_t)(limits->upper - limits->lower) >> 32);
     }
 }
 
 /* The motion is the planned one, whatever happens to single packets. */
-static void damaged_answers_change_nothing(void) {
+static void damaged_answers_change_nothing(void)
+{
     plan moving = in_motion();
     for (int leg = 0; leg < 300; ++leg) {
         int64_t goals[SERVOS];
@@ -26,7 +28,8 @@ static void damaged_answers_change_nothing(void) {
 }
 
 /* Bytes swapped in a position pass the servo's sum. */
-static void an_impossible_position_is_not_reported(void) {
+static void an_impossible_position_is_not_reported(void)
+{
     power_on(2048 + 7);
     runs(10 * TICK);
     for (int round = 0; round < 100; ++round) {
@@ -51,7 +54,8 @@ static void an_impossible_position_is_not_reported(void) {
 }
 
 /* A goal that is lost is followed by the next one. */
-static void lost_goals_do_not_stop_the_arm(void) {
+static void lost_goals_do_not_stop_the_arm(void)
+{
     plan moving = in_motion();
     for (int round = 0; round < 100; ++round) {
         int64_t goals[SERVOS];
@@ -64,7 +68,8 @@ static void lost_goals_do_not_stop_the_arm(void) {
     power_off();
 }
 
-static void damaged_commands_do_not_stop_the_arm(void) {
+static void damaged_commands_do_not_stop_the_arm(void)
+{
     plan moving = in_motion();
     for (int round = 0; round < 200; ++round) {
         int64_t goals[SERVOS];
@@ -85,7 +90,8 @@ static void damaged_commands_do_not_stop_the_arm(void) {
 }
 
 /* Noise without end on the upward line keeps no tick from being done. */
-static void noise_does_not_delay_a_tick(void) {
+static void noise_does_not_delay_a_tick(void)
+{
     in_motion();
     const uint32_t kicks = arm.kicks;
     for (int poll = 0; poll < 1000 * TICK / POLL_US; ++poll) {
@@ -104,7 +110,8 @@ static void noise_does_not_delay_a_tick(void) {
     power_off();
 }
 
-static void the_line_may_echo(void) {
+static void the_line_may_echo(void)
+{
     power_on(2048);
     arm.line.echo = true;
     runs(10 * TICK);
@@ -117,7 +124,8 @@ static void the_line_may_echo(void) {
     power_off();
 }
 
-static void full_lines_are_survived(void) {
+static void full_lines_are_survived(void)
+{
     in_motion();
     arm.upward_full = true;
     arm.bus_full = true;
@@ -133,7 +141,8 @@ static void full_lines_are_survived(void) {
 }
 
 /* A watchdog that is fed by a loop that does no ticks would be none. */
-static void the_watchdog_is_kicked_by_ticks_alone(void) {
+static void the_watchdog_is_kicked_by_ticks_alone(void)
+{
     power_on(2048);
     runs(TICK);
     const uint32_t kicks = arm.kicks;
@@ -146,7 +155,8 @@ static void the_watchdog_is_kicked_by_ticks_alone(void) {
     power_off();
 }
 
-void test_wire(void) {
+void test_wire(void)
+{
     damaged_answers_change_nothing();
     an_impossible_position_is_not_reported();
     lost_goals_do_not_stop_the_arm();
