@@ -68,10 +68,10 @@ static void hear_upward(firmware *fw, uint32_t now_us)
     }
 }
 
+/* A position that is known has been measured less than SERVO_LOST cycles ago. */
 static uint8_t age_ms(const firmware *fw, const bus_servo *of)
 {
-    const uint32_t ms = of->missed * (uint32_t)fw->arm->tick_us / 1000;
-    return of->known && ms < UINT8_MAX ? (uint8_t)ms : UINT8_MAX;
+    return of->known ? (uint8_t)(of->missed * (uint32_t)fw->arm->tick_us / 1000) : UINT8_MAX;
 }
 
 static void report(const firmware *fw, uint32_t now_us)
@@ -116,13 +116,14 @@ static bool astray(firmware *fw, int joint)
 {
     const int32_t off = fw->bus.servos[joint].encoder - fw->drives.goals[joint];
     const int32_t tracking = fw->arm->joints[joint].tracking;
+    const uint8_t most = (uint8_t)(FIRMWARE_TRACKING_US / fw->arm->tick_us);
     uint8_t *ticks = &fw->astray[joint];
     if (fw->drives.stage != DRIVES_ON || tracking == 0 || (off <= tracking && -off <= tracking)) {
         *ticks = 0;
-    } else if (*ticks < UINT8_MAX) {
+    } else if (*ticks < most) {
         *ticks += 1;
     }
-    return *ticks * (uint32_t)fw->arm->tick_us >= FIRMWARE_TRACKING_US;
+    return *ticks == most;
 }
 
 static uint16_t present(firmware *fw)

@@ -38,7 +38,7 @@ typedef struct {
     bool starting;                     /* FIRMWARE_START_US are not over, or not all servos have been heard */
     bool pressed;                      /* the emergency stop, when last looked at */
     bool held;                         /* and whether it was at any time since the last tick */
-    uint8_t astray[BRIDGE_MAX_JOINTS]; /* ticks that a joint has been too far from its goal; 255 is that or more */
+    uint8_t astray[BRIDGE_MAX_JOINTS]; /* ticks that a joint has been too far from its goal */
 } firmware;
 
 /* Moves nothing. The watchdog must be running. */

@@ -1,8 +1,8 @@
 """The most stack that the firmware can need: stack_bound.py firmware.elf
 
-Read from the machine code, library functions included: what every function pushes, and whom it calls. Fails for what
-has no bound: recursion, a call through a pointer, a stack pointer that is computed, or more than the linker script gives.
-Frames of our own functions are compared with what the compiler says (*.su beside the program).
+Read from the machine code, library functions included: what every function pushes, and whom it calls. Fails for
+what has no bound: recursion, a call through a pointer, a stack pointer that is computed, or more than the linker script
+gives. Frames of our own functions are compared with what the compiler says (*.su beside the program).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TARGET = re.compile(r"<([^>+]+)(\+0x[0-9a-f]+)?>")
 _REGISTERS = {f"r{n}": n for n in range(13)} | {"sl": 10, "fp": 11, "ip": 12, "sp": 13, "lr": 14, "pc": 15}
 
 
-class Unbounded(Exception):
+class UnboundedError(Exception):
     """The stack has no bound that this script can prove."""
 
 
@@ -63,21 +63,19 @@ def follow(function: Function, operation: str, operands: str) -> None:
     plain = operation.split(".")[0]
     if plain == "push" or (plain in ("stmdb", "stmfd") and operands.startswith("sp!")):
         function.frame += 4 * count(operands[operands.index("{") :])
-    elif plain == "str" and "[sp, #-" in operands and operands.endswith("!"):
-        function.frame += int(re.search(r"#-(\d+)", operands)[1])  # type: ignore[index]
-    elif plain in ("strd",) and "[sp, #-" in operands and operands.endswith("!"):
+    elif plain in ("str", "strd") and "[sp, #-" in operands and operands.endswith("!"):
         function.frame += int(re.search(r"#-(\d+)", operands)[1])  # type: ignore[index]
     elif plain in ("sub", "subw") and operands.startswith("sp,"):
         size = re.search(r"#(\d+)", operands)
         if size is None:
-            raise Unbounded(f"{function.name} computes its stack pointer: {operation} {operands}")
+            raise UnboundedError(f"{function.name} computes its stack pointer: {operation} {operands}")
         function.frame += int(size[1])
     elif plain in ("mov", "msr") and operands.startswith(("sp,", "MSP", "PSP")):
-        raise Unbounded(f"{function.name} sets its stack pointer: {operation} {operands}")
+        raise UnboundedError(f"{function.name} sets its stack pointer: {operation} {operands}")
     elif plain == "ldr" and re.match(r"pc, \[sp\], #", operands):
         pass  # a return
     elif plain == "blx" or (plain == "bx" and operands != "lr") or (plain in ("ldr", "mov") and operands[:3] == "pc,"):
-        raise Unbounded(f"{function.name} calls through a pointer: {operation} {operands}")
+        raise UnboundedError(f"{function.name} calls through a pointer: {operation} {operands}")
     elif re.fullmatch(r"bl?(eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?|cbn?z", plain):
         target = _TARGET.search(operands)
         if target is not None and (target[1] != function.name or plain == "bl"):
@@ -87,7 +85,7 @@ def follow(function: Function, operation: str, operands: str) -> None:
 def deepest(functions: dict[str, Function], name: str, above: tuple[str, ...] = ()) -> tuple[int, tuple[str, ...]]:
     """Bytes from this function down, and the way there."""
     if name in above:
-        raise Unbounded("recursion: " + " > ".join((*above[above.index(name) :], name)))
+        raise UnboundedError("recursion: " + " > ".join((*above[above.index(name) :], name)))
     function = functions[name]
     below = max((deepest(functions, called, (*above, name)) for called in function.calls), default=(0, ()))
     return function.frame + below[0], (name, *below[1])
@@ -101,11 +99,11 @@ def compare(functions: dict[str, Function], folder: Path) -> int:
             where, size, kind = line.split("\t")
             name = where.rsplit(":", 1)[1]
             if kind != "static":
-                raise Unbounded(f"{name}: the compiler calls its frame {kind}")
+                raise UnboundedError(f"{name}: the compiler calls its frame {kind}")
             if name in functions:
                 compared += 1
                 if functions[name].frame < int(size):
-                    raise Unbounded(f"{name}: {functions[name].frame} bytes found, the compiler says {size}")
+                    raise UnboundedError(f"{name}: {functions[name].frame} bytes found, the compiler says {size}")
     return compared
 
 
@@ -120,7 +118,7 @@ def main() -> int:
         # No interrupt interrupts another, but the watchdog's bark any.
         handlers = {name: deepest(functions, name)[0] for name in HANDLERS}
         bark = handlers.pop("board_bark")
-    except Unbounded as error:
+    except UnboundedError as error:
         print(f"no bound for the stack: {error}", file=sys.stderr)
         return 1
     total = loop + max(handlers.values()) + bark + 2 * EXCEPTION_BYTES

@@ -15,7 +15,7 @@ gcc --coverage ./*.o rest/*.o -lm -o firmware_tests
 gcov --branch-probabilities ./*.gcda >report
 grep -A4 "^File '.*firmware_bridge/firmware/.*c'" report
 if grep -A4 "^File '.*firmware_bridge/firmware/.*c'" report | grep -E '^(Lines|Taken)' | grep -v ':100.00%'; then
-    [ $# -eq 0 ] || grep -l . ./*.gcov | xargs grep -nE '#####|(branch|never).*(never|taken 0%)' | head -"$1"
+    [ $# -eq 0 ] || grep -l . ./*.gcov | xargs grep -B8 -E '#####|(branch|never).*(never|taken 0%)' | head -"$1"
     echo "below 100 %" >&2
     exit 1
 fi

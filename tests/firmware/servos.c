@@ -93,6 +93,12 @@ static uint32_t answer(servo_line *line, uint32_t free_us, int index, uint8_t ad
         position[1] = low;
     }
     free_us += servo->registers[FEETECH_RETURN_DELAY] * 2u;
+    uint8_t acknowledgement[FEETECH_OVERHEAD];
+    feetech_status((uint8_t)(index + 1), servo->error, NULL, 0, acknowledgement, sizeof acknowledgement);
+    for (size_t i = 0; line->chatty && i < sizeof acknowledgement; ++i) {
+        free_us += BYTE_US;
+        carry(line, free_us, acknowledgement[i]);
+    }
     for (size_t i = 0; i < size; ++i) {
         free_us += BYTE_US;
         carry(line, free_us, frame[i]);

@@ -39,6 +39,7 @@ typedef struct {
     uint32_t lose; /* so many coming frames of the firmware are damaged on the wire */
     uint32_t flip; /* so many coming answers have a wrong sum */
     uint32_t swap; /* so many coming answers have the position's bytes swapped, and a right sum */
+    bool chatty;   /* a servo acknowledges what asks for no acknowledgement before it answers */
     bool echo;     /* the firmware hears itself */
 } servo_line;
 

@@ -37,6 +37,41 @@ static void arming_begins_where_the_arm_is(void)
     }
 }
 
+/* Answers are damaged, and a servo restarts, in whatever step of arming; commands come meanwhile. */
+static void arming_goes_on_after_damage(void)
+{
+    for (int step = 0; step < 5; ++step) {
+        for (int restarts = 0; restarts < 2; ++restarts) {
+            power_on(2300);
+            runs(10 * TICK);
+            sends_hello(77);
+            arm.line.flip = 1 - (uint32_t)restarts; /* so that the pose has to be waited for */
+            runs(TICK);
+            sends_clear();
+            plan moving = plan_from_here();
+            int64_t goals[SERVOS];
+            for (int i = 0; i < SERVOS; ++i) {
+                goals[i] = moving.joints[i].position + ((int64_t)1 << 28);
+            }
+            for (int tick = 0; tick < 10; ++tick) {
+                if (tick == step && restarts == 0) {
+                    arm.line.flip = 1;
+                } else if (tick == step) {
+                    servo_restart(&arm.line.servos[3]);
+                    servo_set_word(&arm.line.servos[3], FEETECH_GOAL_POSITION, 2000);
+                }
+                runs(TICK);
+                sends_command(plan_step(&moving, goals).targets, EXPIRY);
+            }
+            if (arm.state.arm != BRIDGE_RUNNING) { /* the servo has let go again */
+                REQUIRE(restarts == 1 && arm.state.faults == BRIDGE_FAULT_DRIVE);
+            }
+            stays_within(0);
+            power_off();
+        }
+    }
+}
+
 static void an_armed_arm_holds_its_pose(void)
 {
     power_on(1234);
@@ -170,6 +205,7 @@ static void a_state_that_is_none_stops_the_arm(void)
 void test_motion(void)
 {
     arming_begins_where_the_arm_is();
+    arming_goes_on_after_damage();
     an_armed_arm_holds_its_pose();
     what_is_within_the_limits_is_followed();
     what_is_not_is_limited();

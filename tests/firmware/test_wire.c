@@ -114,6 +114,7 @@ static void the_line_may_echo(void)
 {
     power_on(2048);
     arm.line.echo = true;
+    arm.line.chatty = true;
     runs(10 * TICK);
     arms();
     plan moving = plan_from_here();

@@ -1,4 +1,4 @@
-"""What the suite can be run against: the same bridge protocol on a tty, with emulated servos behind it or a real arm."""
+"""What the suite runs against: the same bridge protocol on a tty, with emulated servos behind it or a real arm."""
 
 from __future__ import annotations
 

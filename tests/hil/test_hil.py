@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wire import SYNC_WRITE, Wire
 
 from edge.arm import SO101
 from firmware_bridge.arm_table import ArmTable, arm_table
@@ -38,7 +39,6 @@ from hil.computer import (
     WRONG_LATCH,
     Computer,
 )
-from wire import SYNC_WRITE, Wire
 
 TORQUE, MOTION = 40, 41
 GOALS = (2100, 1600, 2300, 2800, 2200, 2400)
@@ -232,7 +232,8 @@ def test_torque_goes_off_on_request_alone(computer: Computer, servos: BusProcess
     computer.arm(on(servos))
     computer.stop()
     assert np.all(servos.block.torque == 1)
-    computer.wait(lambda _: not np.any(servos.block.torque), lambda: None if computer.release() else None)
+    assert computer.release().refusal == ACCEPTED
+    computer.wait(lambda _: not np.any(servos.block.torque))
     assert computer.state.arm == STOPPED
 
 
