@@ -67,7 +67,7 @@ static bool achieved(const drives *all, const servo_bus *bus)
                 achieved = achieved && holds(all, from, i);
                 break;
             case DRIVES_TORQUE:
-                achieved = achieved && holds(all, from, i) && servo_torque(from);
+                achieved = achieved && servo_torque(from);
                 break;
             case DRIVES_RELEASING:
                 achieved = achieved && !servo_torque(from);

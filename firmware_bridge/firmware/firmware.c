@@ -209,7 +209,7 @@ static void tick(firmware *fw, uint32_t now_us)
     look(fw, now_us);
     const uint16_t faults = present(fw);
     bridge_gate_tick(&fw->gate, now_us, (uint16_t)(faults | stuck(fw)));
-    fw->held = fw->pressed;
+    fw->held = false;
     move(fw, now_us, faults);
     speak(fw);
     report(fw, now_us);

@@ -72,6 +72,31 @@ static void arming_goes_on_after_damage(void)
     }
 }
 
+/* One command alone, and before the tick that takes the pose. */
+static void a_command_may_come_before_the_pose(void)
+{
+    power_on(2300);
+    runs(10 * TICK);
+    sends_hello(77);
+    runs(TICK);
+    sends_clear();
+    bridge_target targets[SERVOS];
+    for (int i = 0; i < SERVOS; ++i) {
+        targets[i] = (bridge_target){arm_position(&so101_table.joints[i], 2500), 0};
+    }
+    sends_command(targets, EXPIRY);
+    runs(TICK);
+    REQUIRE(arm.state.arm == BRIDGE_RUNNING && told(0, FEETECH_TORQUE_ENABLE) == 0);
+    runs(20 * TICK);
+    REQUIRE(arm.state.arm == BRIDGE_STOPPED && arm.state.faults == BRIDGE_FAULT_EXPIRED);
+    for (int i = 0; i < SERVOS; ++i) {
+        const arm_joint *joint = &so101_table.joints[i]; /* one tick's way is less than the servos resolve */
+        REQUIRE(arm.fw.motion.joints[i].position > arm_position(joint, 2300));
+    }
+    stays_within(0);
+    power_off();
+}
+
 static void an_armed_arm_holds_its_pose(void)
 {
     power_on(1234);
@@ -206,6 +231,7 @@ void test_motion(void)
 {
     arming_begins_where_the_arm_is();
     arming_goes_on_after_damage();
+    a_command_may_come_before_the_pose();
     an_armed_arm_holds_its_pose();
     what_is_within_the_limits_is_followed();
     what_is_not_is_limited();

@@ -44,6 +44,9 @@ static void what_moves_stops(void)
         servo_set_word(&arm.line.servos[i], FEETECH_GOAL_POSITION, 3000);
     }
     runs(500000);
+    for (size_t i = 0; i < arm.line.written; ++i) { /* a limp one needs not be told */
+        REQUIRE(arm.line.writes[i].servo != 2 || arm.line.writes[i].address == FEETECH_RETURN_DELAY);
+    }
     REQUIRE(arm.line.servos[2].position == 1000);
     for (int i = 0; i < SERVOS; ++i) {
         /* 5 ticks a ms, for the cycles that it takes to hear them twice and to tell them */

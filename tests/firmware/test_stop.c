@@ -21,11 +21,13 @@ static void comes_to_rest(uint16_t faults)
  * ticks more and then brakes. `braked` becomes the time when the first goal of the brake was decoded. */
 static bool brakes_after(const plan *from, size_t since, int ticks, uint32_t *braked)
 {
+    int seen = 0;
+    int rest = 0; /* goals until all joints rest */
     for (int i = 0; i < SERVOS; ++i) {
         const arm_joint *joint = &so101_table.joints[i];
         safety_state state = from->joints[i];
         safety_target target = {state.position, state.velocity};
-        int seen = 0;
+        seen = 0;
         for (size_t w = since; w < arm.line.written; ++w) {
             const servo_write *write = &arm.line.writes[w];
             if (write->servo != i || write->address != FEETECH_GOAL_POSITION) {
@@ -42,8 +44,12 @@ static bool brakes_after(const plan *from, size_t since, int ticks, uint32_t *br
             }
             *braked = seen == ticks ? write->time_us : *braked;
             seen += 1;
+            if ((state.velocity != 0 || state.acceleration != 0) && seen >= rest) {
+                rest = seen + 1;
+            }
         }
     }
+    REQUIRE(seen == rest + DRIVES_REPEATS);
     return true;
 }
 

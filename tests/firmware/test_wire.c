@@ -45,11 +45,14 @@ static void an_impossible_position_is_not_reported(void)
 
     power_on(2048 + 7); /* nor as the first one of all */
     arm.line.swap = SERVOS;
-    runs(40 * TICK);
-    REQUIRE(arm.state.stale == 0);
-    for (int i = 0; i < SERVOS; ++i) {
-        REQUIRE(arm.state.positions[i] == arm_position(&so101_table.joints[i], 2048 + 7));
+    for (int tick = 0; tick < 40; ++tick) {
+        runs(TICK);
+        for (int i = 0; i < SERVOS; ++i) {
+            REQUIRE((arm.state.stale >> i & 1) != 0 ||
+                    arm.state.positions[i] == arm_position(&so101_table.joints[i], 2048 + 7));
+        }
     }
+    REQUIRE(arm.state.stale == 0);
     power_off();
 }
 

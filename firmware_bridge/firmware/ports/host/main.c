@@ -1,8 +1,8 @@
 /* The firmware as a program: edgearm_firmware_host --bus TTY [--upward TTY]
  *
- * Without --upward it makes a pty and prints its path. Standard input holds the buttons: 'S' presses the emergency stop,
- * 'R' lets go, 'H' makes the loop hang until the watchdog ends it; the program ends with its standard input. The watchdog
- * is another process, so that nothing that happens to the firmware happens to it; it starts the firmware anew.
+ * Without --upward it makes a pty and prints its path. Standard input holds the buttons: 'S' presses the emergency
+ * stop, 'R' lets go, 'H' makes the loop hang until the watchdog ends it; the program ends with its standard input. The
+ * watchdog is another process, so that nothing that happens to the firmware happens to it; it starts the firmware anew.
  */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS and B1000000 are no part of POSIX */
