@@ -70,7 +70,7 @@ static bool achieved(const drives *all, const servo_bus *bus)
                 achieved = achieved && servo_torque(from);
                 break;
             case DRIVES_RELEASING:
-                achieved = achieved && !servo_torque(from);
+                achieved = achieved && !servo_torque(from) && all->cycles > DRIVES_REPEATS;
                 break;
             default:
                 break;

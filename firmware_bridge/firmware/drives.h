@@ -25,7 +25,7 @@ enum drives_stage {
 
 enum {
     DRIVES_TRIES = 25,  /* cycles that a stage between left and on may take */
-    DRIVES_REPEATS = 3, /* the last goal is sent so many times more, lest a lost frame leave a joint short of it */
+    DRIVES_REPEATS = 3, /* the last goal, and torque off, are sent so many times more, whatever a servo answers */
     DRIVES_NEAR = 64    /* encoder ticks between a goal and a servo that holds it against gravity, at most */
 };
 
