@@ -79,16 +79,18 @@ static bool achieved(const drives *all, const servo_bus *bus)
     return achieved;
 }
 
-static bool near(int32_t a, int32_t b)
+/* On its way somewhere else. */
+static bool wanders(const bus_servo *from)
 {
-    return a - b <= DRIVES_NEAR && b - a <= DRIVES_NEAR;
+    const int32_t off = servo_goal(from) - from->encoder;
+    return from->known && servo_torque(from) && (off > DRIVES_NEAR || off < -DRIVES_NEAR);
 }
 
 static void look(drives *all, const servo_bus *bus)
 {
     for (int i = 0; i < bus->arm->count; ++i) {
         const bus_servo *from = &bus->servos[i];
-        if (from->known && (!servo_torque(from) || near(servo_goal(from), from->encoder))) {
+        if (from->known && !wanders(from)) {
             all->found |= 1u << i;
         }
     }
@@ -111,6 +113,7 @@ bool drives_advance(drives *all, const servo_bus *bus)
             for (int i = 0; i < bus->arm->count; ++i) {
                 all->goals[i] = bus->servos[i].encoder;
             }
+            all->found = ~0u;
             enter(all, DRIVES_GOALS);
             return true;
         case DRIVES_GOALS:
@@ -147,7 +150,7 @@ static size_t tell_to_stay(const drives *all, const servo_bus *bus, uint8_t *out
     int32_t goals[BRIDGE_MAX_JOINTS];
     for (int i = 0; i < bus->arm->count; ++i) {
         const bus_servo *from = &bus->servos[i];
-        bits |= from->known && (all->found >> i & 1u) == 0 ? 1u << i : 0u;
+        bits |= (all->found >> i & 1u) == 0 && wanders(from) ? 1u << i : 0u;
         goals[i] = from->encoder;
     }
     return tell_goals(bus, bits, goals, out, capacity);
