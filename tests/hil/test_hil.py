@@ -268,11 +268,12 @@ def test_a_silent_servo_stops_it(computer: Computer, servos: BusProcess) -> None
 def test_an_overload_stops_it(computer: Computer, servos: BusProcess) -> None:
     computer.hello()
     computer.arm(on(servos))
-    servos.block.status[4] = 0x20
-    computer.wait(
-        lambda state: state.arm == STOPPED and state.faults & DRIVE != 0,
-        lambda: computer.command(list(computer.state.positions)),
-    )
+
+    def overloaded() -> None:
+        servos.block.status[4] = 0x20  # again: torque that is still coming on takes it away
+        computer.command(list(computer.state.positions))
+
+    computer.wait(lambda state: state.arm == STOPPED and state.faults & DRIVE != 0, overloaded)
     computer.arm(lambda: servos.block.status[4] == 0)  # which a servo leaves when its torque comes on
 
 
