@@ -10,10 +10,10 @@ TORCH := torch==2.13.0
 # The release that pyproject.toml asks for.
 LLAMA := llama-cpp-python==0.3.36
 # A compiler, the C++ tests' framework, the off-screen renderer of the simulated cameras, and cyclictest, which a test
-# of the real-time benchmark would be skipped without.
-DEBIAN := build-essential doctest-dev libegl1 libgl1-mesa-dri rt-tests
+# of the real-time benchmark would be skipped without; and what builds and emulates the microcontroller.
+DEBIAN := build-essential doctest-dev gcc-arm-none-eabi libegl1 libgl1-mesa-dri libnewlib-arm-none-eabi qemu-system-arm rt-tests
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
-NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/link/* firmware_bridge/safety/*)
+NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/*)
 
 TASK ?=
 SEED ?=
@@ -22,7 +22,7 @@ FUZZ_SECONDS ?= 60
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan coverage-safety coverage-codec mutation-safety prove-safety fuzz clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan coverage-safety coverage-codec coverage-firmware firmware hil mutation-safety prove-safety fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,17 @@ coverage-safety: ## Line and branch coverage of the safety folder: fails below 1
 
 coverage-codec: ## The same of the codecs
 	tests/codec/coverage.sh
+
+coverage-firmware: ## The same of the firmware's core
+	tests/firmware/coverage.sh
+
+firmware: $(STAMPS)/built ## Build the firmware, host and Cortex-M4; its size, and a bound of its stack
+	$(BIN)/cmake --preset dev
+	$(BIN)/cmake --build --preset dev --target edgearm_firmware_host
+	firmware_bridge/firmware/ports/mps2_an386/build.sh build/firmware
+
+hil: $(STAMPS)/built ## Hardware-in-the-loop tests: host and QEMU, and a board at EDGEARM_HIL_PORT
+	$(BIN)/python -m pytest tests/hil
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py

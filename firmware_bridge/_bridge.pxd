@@ -20,6 +20,7 @@ cdef extern from "bridge.h" nogil:
         BRIDGE_COMMAND
         BRIDGE_STOP
         BRIDGE_CLEAR
+        BRIDGE_RELEASE
         BRIDGE_HELLO_REPLY
         BRIDGE_STATE
         BRIDGE_MAX_JOINTS
@@ -121,12 +122,14 @@ cdef extern from "bridge_gate.h" nogil:
         BRIDGE_ARM
         BRIDGE_FOLLOW
         BRIDGE_BRAKE
+        BRIDGE_DROP
 
     ctypedef struct bridge_gate:
         uint8_t joints
         bridge_target *targets
 
     void bridge_gate_init(bridge_gate *gate, uint8_t joints, uint16_t tick_us, uint32_t config)
+    void bridge_gate_cap_expiry(bridge_gate *gate, uint16_t most_ms)
     int bridge_gate_receive(bridge_gate *gate, uint32_t now_us, const bridge_message *message, bridge_message *reply)
     void bridge_gate_tick(bridge_gate *gate, uint32_t now_us, uint16_t present)
     void bridge_gate_at_rest(bridge_gate *gate)

@@ -45,6 +45,13 @@ class Clear(NamedTuple):
     basis_us: int
     latch: int
 
+class Release(NamedTuple):
+    expiry_ms: int
+    session: int
+    sequence: int
+    basis_us: int
+    latch: int
+
 class Stop(NamedTuple): ...
 
 class State(NamedTuple):
@@ -60,7 +67,7 @@ class State(NamedTuple):
     age_ms: int
     positions: tuple[int, ...]
 
-Message: TypeAlias = Hello | HelloReply | Command | Clear | Stop | State
+Message: TypeAlias = Hello | HelloReply | Command | Clear | Release | Stop | State
 
 def encode(message: Message) -> bytes: ...
 def decode(data: bytes) -> Message | None:
@@ -108,13 +115,14 @@ class Action(IntEnum):
     ARM = ...
     FOLLOW = ...
     BRAKE = ...
+    DROP = ...
 
 class Gate:
     """The microcontroller's judgement of messages."""
 
     targets: tuple[tuple[int, int], ...]
 
-    def __init__(self, joints: int, tick_us: int, config: int) -> None: ...
+    def __init__(self, joints: int, tick_us: int, config: int, max_expiry_ms: int = ...) -> None: ...
     def receive(self, now_us: int, message: Message) -> tuple[Action, Message | None]:
         """What to do, and the answer to send if there is one."""
 

@@ -52,6 +52,14 @@ class Clear(NamedTuple):
     latch: int
 
 
+class Release(NamedTuple):
+    expiry_ms: int
+    session: int
+    sequence: int
+    basis_us: int
+    latch: int
+
+
 class Stop(NamedTuple):
     pass
 
@@ -70,7 +78,7 @@ class State(NamedTuple):
     positions: tuple
 
 
-Message = Hello | HelloReply | Command | Clear | Stop | State
+Message = Hello | HelloReply | Command | Clear | Release | Stop | State
 
 
 class Action(IntEnum):
@@ -81,10 +89,11 @@ class Action(IntEnum):
     ARM = BRIDGE_ARM
     FOLLOW = BRIDGE_FOLLOW
     BRAKE = BRIDGE_BRAKE
+    DROP = BRIDGE_DROP
 
 
 _KINDS = {Hello: BRIDGE_HELLO, HelloReply: BRIDGE_HELLO_REPLY, Command: BRIDGE_COMMAND, Clear: BRIDGE_CLEAR,
-          Stop: BRIDGE_STOP, State: BRIDGE_STATE}
+          Release: BRIDGE_RELEASE, Stop: BRIDGE_STOP, State: BRIDGE_STATE}
 
 
 cdef _to_c(message, bridge_message *out):
@@ -99,7 +108,7 @@ cdef _to_c(message, bridge_message *out):
         command.joints = len(message.targets)
         for i, target in enumerate(message.targets[:BRIDGE_MAX_JOINTS]):
             command.targets[i].position, command.targets[i].velocity = target
-    elif out.kind == BRIDGE_CLEAR:
+    elif out.kind == BRIDGE_CLEAR or out.kind == BRIDGE_RELEASE:
         order = &clear.order
         clear.latch = message.latch
     elif out.kind == BRIDGE_STATE:
@@ -131,8 +140,9 @@ cdef _from_c(const bridge_message *message):
         order = &command.order
         return Command(order.expiry_ms, order.session, order.sequence, order.basis_us,
                        _targets(command.targets, command.joints))
-    if message.kind == BRIDGE_CLEAR:
-        return Clear(order.expiry_ms, order.session, order.sequence, order.basis_us, message.as_.clear.latch)
+    if message.kind == BRIDGE_CLEAR or message.kind == BRIDGE_RELEASE:
+        kind = Clear if message.kind == BRIDGE_CLEAR else Release
+        return kind(order.expiry_ms, order.session, order.sequence, order.basis_us, message.as_.clear.latch)
     if message.kind == BRIDGE_STATE:
         return _state(&message.as_.state)
     if message.kind == BRIDGE_STOP:
@@ -248,10 +258,11 @@ cdef class Assembly:
 cdef class Gate:
     cdef bridge_gate _gate
 
-    def __cinit__(self, uint8_t joints, uint16_t tick_us, uint32_t config):
+    def __cinit__(self, uint8_t joints, uint16_t tick_us, uint32_t config, uint16_t max_expiry_ms=MAX_EXPIRY_MS):
         if not 0 < joints <= MAX_JOINTS:
             raise ValueError(f"an arm has 1 to {MAX_JOINTS} joints, not {joints}")
         bridge_gate_init(&self._gate, joints, tick_us, config)
+        bridge_gate_cap_expiry(&self._gate, max_expiry_ms)
 
     def receive(self, uint32_t now_us, message):
         cdef bridge_message converted

@@ -23,6 +23,7 @@ from firmware_bridge._bridge import (
     HelloReply,
     Message,
     Parser,
+    Release,
     State,
     Stop,
 )
@@ -45,6 +46,7 @@ MESSAGES: dict[str, Message] = {
     "clear latch 3": Clear(50, SESSION, 1, 1_000_000, 3),
     "command 1.0, -0.5": Command(20, SESSION, 2, 1_004_000, ((2**32, 4294967), (-(2**31), -1))),
     "stop": Stop(),
+    "release latch 5": Release(50, SESSION, 3, 1_106_000, 5),
     "state running": State(3, 0, SESSION, 2, 1_006_000, 0, 3, 2, 0, 1, (2**32 - 1, -(2**31) + 16)),
     "state stopped": State(5, 8, SESSION, 2, 1_106_000, 3, 5, 0, 1, 255, (0,)),
 }
@@ -59,6 +61,7 @@ replies = st.builds(HelloReply, u8, u16, u32, u32, u32, u8)
 targets = st.lists(st.tuples(positions, velocities), min_size=1, max_size=8).map(tuple)
 commands = st.builds(Command, expiries, some_u32, some_u32, u32, targets)
 clears = st.builds(Clear, expiries, some_u32, some_u32, u32, u16)
+releases = st.builds(Release, expiries, some_u32, some_u32, u32, u16)
 
 
 @st.composite
@@ -69,7 +72,7 @@ def states(draw: st.DrawFn) -> State:
     return State(*draw(numbers), draw(joints), draw(joints), draw(u8), measured)
 
 
-messages = st.one_of(hellos, replies, commands, clears, states(), st.just(Stop()))
+messages = st.one_of(hellos, replies, commands, clears, releases, states(), st.just(Stop()))
 
 
 def described(message: Message) -> bytes:
@@ -86,8 +89,8 @@ def described(message: Message) -> bytes:
         case Command():
             body = struct.pack("<BBHIII", 0x02, len(message.targets), *message[:4])
             body += b"".join(signed(position, 6) + signed(velocity, 4) for position, velocity in message.targets)
-        case Clear():
-            body = struct.pack("<BBHIIIH", 0x04, 0, *message)
+        case Clear() | Release():
+            body = struct.pack("<BBHIIIH", 0x04 if isinstance(message, Clear) else 0x05, 0, *message)
         case State():
             joints = len(message.positions)
             body = struct.pack("<BBBBIIIHHBBB", 0x82, joints, *message[:-1])
@@ -241,6 +244,20 @@ def test_a_session_from_hello_to_stop_and_back() -> None:
     assert gate.receive(25_000, Clear(20, SESSION, 4, 24_000, 2)) == (Action.ARM, None)
     gate.tick(26_000, present=0x10)
     assert gate.report(26_000)[:1] == (4,)
+    assert gate.receive(27_000, Release(20, SESSION, 5, 26_000, 3)) == (Action.NOTHING, None)
+    gate.at_rest()
+    assert gate.receive(28_000, Release(20, SESSION, 6, 26_000, 3)) == (Action.DROP, None)
+    assert gate.report(28_000)[:2] == (5, 0)
+
+
+def test_an_order_lives_no_longer_than_the_gate_lets_it() -> None:
+    gate = Gate(2, 1000, 77, max_expiry_ms=16)
+    gate.receive(0, Hello(2, 1000, SESSION, 77))
+    assert gate.receive(0, Clear(100, SESSION, 1, 0, 0)) == (Action.ARM, None)
+    gate.tick(15_999)
+    assert gate.report(15_999).arm == 2
+    gate.tick(16_000)
+    assert gate.report(16_000)[:1] == (4,)
 
 
 def test_an_arm_has_joints() -> None:

@@ -21,6 +21,7 @@ size_t bridge_length(uint8_t kind, uint8_t joints)
         case BRIDGE_STOP:
             return joints == 0 ? BRIDGE_STOP_LENGTH : 0;
         case BRIDGE_CLEAR:
+        case BRIDGE_RELEASE:
             return joints == 0 ? BRIDGE_CLEAR_LENGTH : 0;
         default:
             return 0;
@@ -75,6 +76,7 @@ static bool allowed(const bridge_message *message)
         case BRIDGE_STATE:
             return state_allowed(&message->as.state);
         case BRIDGE_CLEAR:
+        case BRIDGE_RELEASE:
             return order_allowed(&message->as.clear.order);
         case BRIDGE_STOP:
             return true;
@@ -170,6 +172,7 @@ size_t bridge_encode(const bridge_message *message, uint8_t out[BRIDGE_MAX_LENGT
             to = put_state(to, &message->as.state);
             break;
         case BRIDGE_CLEAR:
+        case BRIDGE_RELEASE:
             to = put(put_order(to, &message->as.clear.order), message->as.clear.latch, 2);
             break;
         case BRIDGE_STOP:
@@ -270,6 +273,7 @@ bool bridge_decode(const uint8_t *bytes, size_t length, bridge_message *message)
             get_state(&from, &message->as.state);
             break;
         case BRIDGE_CLEAR:
+        case BRIDGE_RELEASE:
             get_order(&from, &message->as.clear.order);
             message->as.clear.latch = (uint16_t)get(&from, 2);
             break;

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* The first eight hexadecimal digits of the SHA-256 of bridge_wire.h. */
-#define BRIDGE_PROTOCOL UINT32_C(0x785478b8)
+#define BRIDGE_PROTOCOL UINT32_C(0x2cc8d942)
 
 /* Both directions. From the computer `session` is new and random, and `refusal` is BRIDGE_ACCEPTED; in a reply
  * `session` is the one now open, or 0. `config` is what both ends must have alike, hashed: limits, joint order,
@@ -29,7 +29,7 @@ typedef struct {
     uint8_t refusal;
 } bridge_hello;
 
-/* What a command and a clear have in common. Sequence numbers count both together. */
+/* What a command, a clear and a release have in common. Sequence numbers count all of them together. */
 typedef struct {
     uint16_t expiry_ms;
     uint32_t session;
@@ -50,7 +50,7 @@ typedef struct {
 
 typedef struct {
     bridge_order order;
-    uint16_t latch; /* of the state on which it was decided to clear */
+    uint16_t latch; /* of the state on which it was decided to clear, or to release */
 } bridge_clear;
 
 typedef struct {
@@ -73,7 +73,7 @@ typedef struct {
     union {
         bridge_hello hello; /* and the reply */
         bridge_command command;
-        bridge_clear clear;
+        bridge_clear clear; /* and the release */
         bridge_state state;
     } as;
 } bridge_message;

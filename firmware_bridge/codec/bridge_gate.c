@@ -8,7 +8,13 @@ void bridge_gate_init(bridge_gate *gate, uint8_t joints, uint16_t tick_us, uint3
     gate->joints = joints;
     gate->tick_us = tick_us;
     gate->config = config;
+    gate->max_expiry_ms = BRIDGE_MAX_EXPIRY_MS;
     gate->arm = BRIDGE_IDLE;
+}
+
+void bridge_gate_cap_expiry(bridge_gate *gate, uint16_t most_ms)
+{
+    gate->max_expiry_ms = most_ms;
 }
 
 static bool armed(const bridge_gate *gate)
@@ -90,7 +96,8 @@ static enum bridge_refusal judge_command(const bridge_gate *gate, uint32_t now_u
     return refusal == BRIDGE_ACCEPTED && !armed(gate) ? BRIDGE_NOT_ARMED : refusal;
 }
 
-static enum bridge_refusal judge_clear(const bridge_gate *gate, uint32_t now_us, const bridge_clear *clear)
+/* Of an arm that stands: it is told apart from one that has been stopped anew since. */
+static enum bridge_refusal judge_release(const bridge_gate *gate, uint32_t now_us, const bridge_clear *clear)
 {
     const enum bridge_refusal refusal = judge_order(gate, now_us, &clear->order);
     if (refusal != BRIDGE_ACCEPTED) {
@@ -99,16 +106,21 @@ static enum bridge_refusal judge_clear(const bridge_gate *gate, uint32_t now_us,
     if (armed(gate) || gate->arm == BRIDGE_BRAKING) {
         return BRIDGE_NOT_AT_REST;
     }
-    if (clear->latch != gate->latch) {
-        return BRIDGE_WRONG_LATCH;
-    }
-    return gate->present != 0 ? BRIDGE_FAULT_PRESENT : BRIDGE_ACCEPTED;
+    return clear->latch == gate->latch ? BRIDGE_ACCEPTED : BRIDGE_WRONG_LATCH;
+}
+
+static enum bridge_refusal judge_clear(const bridge_gate *gate, uint32_t now_us, const bridge_clear *clear)
+{
+    const enum bridge_refusal refusal = judge_release(gate, now_us, clear);
+    return refusal == BRIDGE_ACCEPTED && gate->present != 0 ? BRIDGE_FAULT_PRESENT : refusal;
 }
 
 static void accept(bridge_gate *gate, uint32_t now_us, const bridge_order *order, enum bridge_arm arm)
 {
+    const uint16_t most_ms = gate->max_expiry_ms;
+    const uint16_t expiry_ms = order->expiry_ms < most_ms ? order->expiry_ms : most_ms;
     gate->sequence = order->sequence;
-    gate->deadline_us = now_us + order->expiry_ms * UINT32_C(1000);
+    gate->deadline_us = now_us + expiry_ms * UINT32_C(1000);
     gate->arm = (uint8_t)arm;
 }
 
@@ -143,6 +155,13 @@ enum bridge_action bridge_gate_receive(bridge_gate *gate, uint32_t now_us, const
             accept(gate, now_us, &message->as.clear.order, BRIDGE_READY);
             gate->faults = 0;
             return BRIDGE_ARM;
+        case BRIDGE_RELEASE:
+            gate->refusal = (uint8_t)judge_release(gate, now_us, &message->as.clear);
+            if (gate->refusal != BRIDGE_ACCEPTED) {
+                return BRIDGE_NOTHING;
+            }
+            gate->sequence = message->as.clear.order.sequence;
+            return BRIDGE_DROP;
         default: /* our own kinds, come back */
             return BRIDGE_NOTHING;
     }

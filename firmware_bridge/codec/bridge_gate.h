@@ -22,8 +22,9 @@ typedef struct {
     uint8_t joints;
     uint16_t tick_us;
     uint32_t config;
+    uint16_t max_expiry_ms;
     uint8_t arm;     /* enum bridge_arm */
-    uint8_t refusal; /* of the newest hello, command or clear */
+    uint8_t refusal; /* of the newest hello, command, clear or release */
     uint32_t session;
     uint32_t sequence;    /* last one accepted in this session */
     uint32_t deadline_us; /* while ready or running: no later than this the next command must be there */
@@ -39,11 +40,15 @@ enum bridge_action {
     BRIDGE_ANSWER, /* send the reply */
     BRIDGE_ARM,    /* take up the measured pose, at rest, as the limiter's state; then drives on */
     BRIDGE_FOLLOW, /* new targets */
-    BRIDGE_BRAKE   /* a stop: brake, if moving */
+    BRIDGE_BRAKE,  /* a stop: brake, if moving */
+    BRIDGE_DROP    /* drives off */
 };
 
 /* Joints (1 to BRIDGE_MAX_JOINTS), tick and configuration as they are here; nothing is armed and no session open. */
 void bridge_gate_init(bridge_gate *gate, uint8_t joints, uint16_t tick_us, uint32_t config);
+
+/* From now on an accepted order lives `most_ms` at most, whatever it asks for; BRIDGE_MAX_EXPIRY_MS until then. */
+void bridge_gate_cap_expiry(bridge_gate *gate, uint16_t most_ms);
 
 /* For every message that arrives, as it arrives. `reply` is written when the answer is BRIDGE_ANSWER. */
 enum bridge_action bridge_gate_receive(bridge_gate *gate, uint32_t now_us, const bridge_message *message,

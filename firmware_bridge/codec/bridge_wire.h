@@ -9,6 +9,7 @@
  *     command      kind  joints  expiry_ms u16  session u32   sequence u32  basis_us u32
  *                  joints x (position i48  velocity i32)
  *     clear        kind  0       expiry_ms u16  session u32   sequence u32  basis_us u32  latch u16
+ *     release      as clear
  *     stop         kind  0
  *     hello reply  as hello
  *     state        kind  joints  arm  refusal  session u32  sequence u32  time_us u32  faults u16  latch u16
@@ -38,6 +39,7 @@ enum bridge_kind {
     BRIDGE_COMMAND = 0x02,
     BRIDGE_STOP = 0x03,
     BRIDGE_CLEAR = 0x04,
+    BRIDGE_RELEASE = 0x05,
     BRIDGE_HELLO_REPLY = 0x81,
     BRIDGE_STATE = 0x82
 };
@@ -64,11 +66,11 @@ enum {
 
 /* What the arm may do. */
 enum bridge_arm {
-    BRIDGE_IDLE = 1,    /* never armed since power-on: the drives are off */
+    BRIDGE_IDLE = 1,    /* never armed since power-on: the drives are as they were found */
     BRIDGE_READY = 2,   /* armed, held where it was measured; waits for the first command */
     BRIDGE_RUNNING = 3, /* follows commands */
     BRIDGE_BRAKING = 4, /* a fault is latched; comes to rest within the limits */
-    BRIDGE_STOPPED = 5  /* a fault is latched; at rest */
+    BRIDGE_STOPPED = 5  /* a fault is latched; at rest, the drives as they are */
 };
 
 /* Bits of what is latched. */
@@ -85,7 +87,7 @@ enum bridge_fault {
     BRIDGE_FAULTS = 0x01FF
 };
 
-/* Why the newest hello, command or clear was refused; accepted once the next one is. */
+/* Why the newest hello, command, clear or release was refused; accepted once the next one is. */
 enum bridge_refusal {
     BRIDGE_ACCEPTED = 0,
     BRIDGE_WRONG_PROTOCOL = 1,
@@ -96,15 +98,15 @@ enum bridge_refusal {
     BRIDGE_OLD_SEQUENCE = 6,  /* not above the last one accepted */
     BRIDGE_STALE = 7,         /* answers a state that is older than the expiry */
     BRIDGE_NOT_ARMED = 8,     /* a command while neither ready nor running */
-    BRIDGE_NOT_AT_REST = 9,   /* a clear while ready, running or braking */
-    BRIDGE_WRONG_LATCH = 10,  /* a clear of something else than what is latched now */
+    BRIDGE_NOT_AT_REST = 9,   /* a clear or release while ready, running or braking */
+    BRIDGE_WRONG_LATCH = 10,  /* a clear or release of something else than what is latched now */
     BRIDGE_FAULT_PRESENT = 11 /* a clear while the cause is still there */
 };
 
 /* Lower wins the bus: a stop never waits behind another frame. */
 enum bridge_can {
     BRIDGE_CAN_STOP = 0x010,     /* stop alone, always one frame */
-    BRIDGE_CAN_TO_ARM = 0x020,   /* hello, command, clear */
+    BRIDGE_CAN_TO_ARM = 0x020,   /* hello, command, clear, release */
     BRIDGE_CAN_FROM_ARM = 0x030, /* hello reply, state */
     BRIDGE_CAN_MAX_NODE = 0x00F
 };

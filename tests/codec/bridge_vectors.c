@@ -31,6 +31,8 @@ const bridge_vector bridge_vectors[BRIDGE_VECTORS] = {
                  0,
                  1,
                  {INT64_C(4294967295), INT64_C(-2147483632)}}}}},
+    {"05 00 32 00 D4 C3 B2 A1 03 00 00 00 50 E0 10 00 05 00 3E C8 85 A2",
+     {BRIDGE_RELEASE, {.clear = {{50, 0xA1B2C3D4, 3, 1106000}, 5}}}},
     {"82 01 05 08 D4 C3 B2 A1 02 00 00 00 50 E0 10 00 03 00 05 00 00 01 FF 00 00 00 00 00 00 36 9F 7D D5",
      {BRIDGE_STATE,
       {.state = {1,
@@ -104,6 +106,7 @@ bool same_message(const bridge_message *a, const bridge_message *b)
         case BRIDGE_STATE:
             return same_state(&a->as.state, &b->as.state);
         case BRIDGE_CLEAR:
+        case BRIDGE_RELEASE:
             return same_order(&a->as.clear.order, &b->as.clear.order) && a->as.clear.latch == b->as.clear.latch;
         case BRIDGE_STOP:
             return true;

@@ -9,11 +9,11 @@ typedef struct {
     bridge_message message;
 } bridge_vector;
 
-enum { BRIDGE_VECTORS = 8 };
+enum { BRIDGE_VECTORS = 9 };
 extern const bridge_vector bridge_vectors[BRIDGE_VECTORS];
 
 /* Those that other tests cut up. */
-enum { HELLO, REPLY, REFUSAL, CLEAR, COMMAND, STOP, STATE, STOPPED };
+enum { HELLO, REPLY, REFUSAL, CLEAR, COMMAND, STOP, STATE, RELEASE, STOPPED };
 
 /* As large as messages get, no two bytes of its targets alike. */
 bridge_message long_command(void);

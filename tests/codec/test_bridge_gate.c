@@ -260,6 +260,57 @@ static void a_fault_brakes_and_stays(void)
     REQUIRE(receives(&arm, clear(&arm)) == BRIDGE_ARM && arm.gate.faults == 0);
 }
 
+static void no_order_lives_longer_than_the_cap(void)
+{
+    bench arm = powered_on(0);
+    begins(&arm, 5);
+    bridge_gate_cap_expiry(&arm.gate, EXPIRY_MS - 4);
+    REQUIRE(receives(&arm, clear(&arm)) == BRIDGE_ARM);
+    REQUIRE(receives(&arm, command(&arm)) == BRIDGE_FOLLOW);
+    waits(&arm, (EXPIRY_MS - 4) * 1000 - 1, 0);
+    REQUIRE(arm.gate.arm == BRIDGE_RUNNING);
+    bridge_message held = command(&arm); /* how old an order may be is still for it to say */
+    held.as.command.order.basis_us -= EXPIRY_MS * 1000 - 1;
+    REQUIRE(receives(&arm, held) == BRIDGE_FOLLOW);
+    bridge_message brief = command(&arm);
+    brief.as.command.order.expiry_ms = 2;
+    REQUIRE(receives(&arm, brief) == BRIDGE_FOLLOW);
+    waits(&arm, 1999, 0);
+    REQUIRE(arm.gate.arm == BRIDGE_RUNNING);
+    waits(&arm, 1, 0);
+    REQUIRE(arm.gate.arm == BRIDGE_BRAKING && arm.gate.faults == BRIDGE_FAULT_EXPIRED);
+}
+
+static bridge_message release(bench *arm)
+{
+    bridge_message message = clear(arm);
+    message.kind = BRIDGE_RELEASE;
+    return message;
+}
+
+static void only_an_arm_at_rest_is_released(void)
+{
+    bench arm = powered_on(0);
+    refused(&arm, release(&arm), BRIDGE_NO_SESSION);
+    begins(&arm, 5);
+    REQUIRE(receives(&arm, release(&arm)) == BRIDGE_DROP && arm.gate.arm == BRIDGE_IDLE);
+    const bridge_message before = command(&arm);
+    REQUIRE(receives(&arm, clear(&arm)) == BRIDGE_ARM);
+    refused(&arm, release(&arm), BRIDGE_NOT_AT_REST);
+    REQUIRE(receives(&arm, command(&arm)) == BRIDGE_FOLLOW);
+    refused(&arm, release(&arm), BRIDGE_NOT_AT_REST);
+    waits(&arm, 1000, BRIDGE_FAULT_DRIVE);
+    refused(&arm, release(&arm), BRIDGE_NOT_AT_REST);
+    bridge_gate_at_rest(&arm.gate);
+    bridge_message other = release(&arm);
+    other.as.clear.latch -= 1;
+    refused(&arm, other, BRIDGE_WRONG_LATCH);
+    REQUIRE(receives(&arm, release(&arm)) == BRIDGE_DROP); /* although the fault is still there, and stays */
+    REQUIRE(arm.gate.arm == BRIDGE_STOPPED && arm.gate.faults == BRIDGE_FAULT_DRIVE);
+    refused(&arm, before, BRIDGE_OLD_SEQUENCE);
+    refused(&arm, command(&arm), BRIDGE_NOT_ARMED);
+}
+
 static void reports(void)
 {
     bench arm = running();
@@ -287,5 +338,7 @@ void test_bridge_gate(void)
     a_stop_always_counts();
     another_computer_stops_the_arm();
     a_fault_brakes_and_stays();
+    no_order_lives_longer_than_the_cap();
+    only_an_arm_at_rest_is_released();
     reports();
 }

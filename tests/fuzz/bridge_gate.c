@@ -5,7 +5,7 @@
 
 #include "fuzz.h"
 
-enum { JOINTS = 2, TICK_US = 1000, CONFIG = 7 };
+enum { JOINTS = 2, TICK_US = 1000, CONFIG = 7, MOST_MS = 80 };
 
 typedef struct {
     const uint8_t *at;
@@ -51,7 +51,8 @@ static bridge_message any_message(bench *arm, input *from)
 {
     bridge_message message;
     memset(&message, 0, sizeof message);
-    switch (next(from) % 8) {
+    const uint8_t choice = next(from);
+    switch (choice % 8) {
         case 0:
             message.kind = BRIDGE_STOP;
             break;
@@ -62,7 +63,7 @@ static bridge_message any_message(bench *arm, input *from)
             break;
         case 2:
         case 3:
-            message.kind = BRIDGE_CLEAR;
+            message.kind = choice < 64 ? BRIDGE_RELEASE : BRIDGE_CLEAR;
             message.as.clear = (bridge_clear){any_order(arm, from), (uint16_t)(arm->gate.latch - next(from) / 128)};
             break;
         case 4:
@@ -85,7 +86,7 @@ static void counted(bench *arm, const bridge_order *order)
     must(arm->now - order->basis_us < order->expiry_ms * 1000u);
     arm->highest = order->sequence;
     arm->heard = arm->now;
-    arm->lives = order->expiry_ms * 1000u;
+    arm->lives = (order->expiry_ms < MOST_MS ? order->expiry_ms : MOST_MS) * 1000u;
 }
 
 static void receive(bench *arm, const bridge_message *message)
@@ -106,6 +107,12 @@ static void receive(bench *arm, const bridge_message *message)
             must(arm->gate.present == 0);
             counted(arm, &message->as.clear.order);
             arm->stops = 0;
+            break;
+        case BRIDGE_DROP:
+            must(message->kind == BRIDGE_RELEASE && !armed(arm) && arm->gate.arm != BRIDGE_BRAKING);
+            must(message->as.clear.order.sequence > arm->highest && message->as.clear.latch == arm->gate.latch);
+            must(arm->now - message->as.clear.order.basis_us < message->as.clear.order.expiry_ms * 1000u);
+            arm->highest = message->as.clear.order.sequence;
             break;
         case BRIDGE_BRAKE:
             must(message->kind == BRIDGE_STOP && !armed(arm));
@@ -131,6 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&arm, 0, sizeof arm);
     arm.now = UINT32_MAX - 50000; /* the clock wraps on the way */
     bridge_gate_init(&arm.gate, JOINTS, TICK_US, CONFIG);
+    bridge_gate_cap_expiry(&arm.gate, MOST_MS);
     while (from.left > 0) {
         const bool was_armed = armed(&arm);
         const uint8_t choice = next(&from);

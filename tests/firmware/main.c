@@ -1,0 +1,17 @@
+/* The firmware on a virtual clock, judged by the bytes that emulated servos decode and by what goes up to the computer.
+ */
+#include <stdio.h>
+
+#include "bench.h"
+
+int main(void)
+{
+    test_table();
+    test_power_up();
+    test_motion();
+    test_stop();
+    test_faults();
+    test_wire();
+    printf("firmware: everything holds\n");
+    return 0;
+}

@@ -1,0 +1,150 @@
+"""What the suite runs against: the same bridge protocol on a tty, with emulated servos behind it or a real arm."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from firmware_bridge.emulators import BusProcess, KinematicServos
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRMWARE = ROOT / "firmware_bridge/firmware"
+_STEP_S = 0.004
+
+
+@dataclass
+class Backend:
+    """Something that speaks the bridge protocol.
+
+    Attributes:
+        name: As in the test's name.
+        port: The tty to open.
+        servos: The emulated bus; None when the servos are real, or out of sight.
+        wiretap: What the servos heard.
+        buttons: The process whose standard input holds the buttons: S, R and H (firmware/ports).
+    """
+
+    name: str
+    port: str
+    servos: BusProcess | None = None
+    wiretap: Path | None = None
+    buttons: subprocess.Popen[bytes] | None = None
+
+    def press(self, button: bytes) -> None:
+        assert self.buttons is not None
+        assert self.buttons.stdin is not None
+        self.buttons.stdin.write(button)
+        self.buttons.stdin.flush()
+
+
+def build_host(folder: Path) -> Path:
+    """The firmware as a program of this machine."""
+    program = folder / "edgearm_firmware_host"
+    bridge = ROOT / "firmware_bridge"
+    include = [f"-I{bridge / part}" for part in ("firmware", "codec", "safety")]
+    sources = [*FIRMWARE.glob("*.c"), FIRMWARE / "ports/host/main.c"]
+    sources += [*(bridge / "codec").glob("*.c"), *(bridge / "safety").glob("*.c")]
+    subprocess.run(["cc", "-std=c99", "-O2", *include, *sources, "-lm", "-o", program], check=True)
+    return program
+
+
+def build_qemu(folder: Path) -> Path:
+    """The firmware for MPS2 AN386."""
+    for tool, package in (("qemu-system-arm", "qemu-system-arm"), ("arm-none-eabi-gcc", "gcc-arm-none-eabi")):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is missing: install the Debian package {package}")
+    subprocess.run([FIRMWARE / "ports/mps2_an386/build.sh", folder], check=True, stdout=subprocess.DEVNULL)
+    return folder / "firmware.elf"
+
+
+def _moved(servos: BusProcess, ending: threading.Event) -> None:
+    bodies = KinematicServos(servos.block)
+    while not ending.wait(_STEP_S):
+        bodies.step(_STEP_S)
+
+
+@contextmanager
+def emulated_servos(wiretap: Path) -> Iterator[BusProcess]:
+    """Six servos, limp, that move while this lasts."""
+    ending = threading.Event()
+    with BusProcess(position=(2048, 1500, 2400, 2900, 2048, 2300), wiretap=wiretap) as servos:
+        mover = threading.Thread(target=_moved, args=(servos, ending))
+        mover.start()
+        try:
+            yield servos
+        finally:
+            ending.set()
+            mover.join()
+
+
+def _line(process: subprocess.Popen[bytes], pattern: str) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if match := re.search(pattern, line.decode()):
+            return match[1]
+    raise OSError(f"{process.args} ended with status {process.wait()} before it had a port")
+
+
+@contextmanager
+def started(command: list[str | Path], pattern: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        yield process, _line(process, pattern)
+    finally:
+        for stream in (process.stdin, process.stdout):
+            assert stream is not None
+            stream.close()
+        process.terminate()
+        process.wait()
+
+
+def set_to_1_mbps(port: str) -> None:
+    """Also for whoever opens the tty next."""
+    descriptor = os.open(port, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(descriptor)
+    settings = termios.tcgetattr(descriptor)
+    settings[4] = settings[5] = termios.B1000000
+    termios.tcsetattr(descriptor, termios.TCSANOW, settings)
+    os.close(descriptor)
+
+
+@contextmanager
+def host(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    with started([program, "--bus", servos.port], r"^(/dev/\S+)") as both:
+        yield both
+
+
+@contextmanager
+def qemu(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    command: list[str | Path] = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none"]
+    # Time by instructions, 1 ns each: far slower than this machine, however busy it is, so that nothing comes too late.
+    command += ["-icount", "shift=0,sleep=off"]
+    command += ["-chardev", "pty,id=upward", "-serial", "chardev:upward"]
+    # As a serial port qemu would set the line to the next rate that it knows, which 1 Mbps is not: so as a pipe.
+    set_to_1_mbps(servos.port)
+    for end in ("in", "out"):
+        program.with_name(f"bus.{end}").unlink(missing_ok=True)
+        program.with_name(f"bus.{end}").symlink_to(servos.port)
+    command += ["-chardev", f"pipe,id=bus,path={program.with_name('bus')}", "-serial", "chardev:bus"]
+    command += ["-chardev", "stdio,id=buttons,signal=off", "-serial", "chardev:buttons", "-kernel", program]
+    with started(command, r"redirected to (\S+) \(label upward\)") as both:
+        yield both
+
+
+def board() -> Backend:
+    """A real one."""
+    port = os.environ.get("EDGEARM_HIL_PORT")
+    if port is None:
+        pytest.skip("no board: name its port in EDGEARM_HIL_PORT")
+    return Backend("board", port)
