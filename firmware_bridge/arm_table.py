@@ -19,7 +19,7 @@ from firmware_bridge._bridge import crc32
 from firmware_bridge._safety import Limits, limits_from
 
 TICK_US = 4000
-"""One bus cycle: servos with their factory's return delay just fit in, and 250 Hz is the rate of the direct link."""
+"""One bus cycle, of the 250 Hz that the direct link runs at as well."""
 
 _POSITION = 1 << 32
 _SCALE = 1 << 48

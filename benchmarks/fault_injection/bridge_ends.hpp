@@ -126,7 +126,8 @@ private:
     void take(const bridge_message& message, std::int64_t now_ns, const Sent& sent, Line& out) {
         bridge_message reply;
         const bridge_order& order = message.kind == BRIDGE_COMMAND ? message.as.command.order : message.as.clear.order;
-        const bool is_order = message.kind == BRIDGE_COMMAND || message.kind == BRIDGE_CLEAR;
+        const bool is_order =
+            message.kind == BRIDGE_COMMAND || message.kind == BRIDGE_CLEAR || message.kind == BRIDGE_RELEASE;
         row_->undetected += is_order && !sent.holds(message, order.sequence);
         const auto action = bridge_gate_receive(&gate, static_cast<std::uint32_t>(now_ns / 1000), &message, &reply);
         switch (action) {
@@ -150,6 +151,7 @@ private:
                 stopped_session_ = expected_session_;
                 stopped_sequence_ = expected_sequence_;
                 break;
+            case BRIDGE_DROP:  // nobody sends a release here: one that comes is counted above
             case BRIDGE_NOTHING:
                 break;
         }
