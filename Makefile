@@ -9,9 +9,10 @@ STAMPS := build/stamps
 TORCH := torch==2.13.0
 # The release that pyproject.toml asks for.
 LLAMA := llama-cpp-python==0.3.36
-# A compiler, the C++ tests' framework, the off-screen renderer of the simulated cameras, and cyclictest, which a test
-# of the real-time benchmark would be skipped without; and what builds and emulates the microcontroller.
-DEBIAN := build-essential doctest-dev gcc-arm-none-eabi libegl1 libgl1-mesa-dri libnewlib-arm-none-eabi qemu-system-arm rt-tests
+# A compiler, and the off-screen renderer of the simulated cameras.
+DEBIAN := build-essential libegl1 libgl1-mesa-dri
+# The C++ tests' framework; what builds and emulates the microcontroller; cyclictest, beside which the loop is measured.
+DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
 NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/*)
 
@@ -43,23 +44,23 @@ lint: $(STAMPS)/built
 types: $(STAMPS)/built
 	$(BIN)/mypy --strict edge
 
-native: $(STAMPS)/built
+native: $(STAMPS)/built $(STAMPS)/debian-tests
 	$(BIN)/cmake --preset dev
 	$(BIN)/cmake --build --preset dev
 	$(BIN)/ctest --preset dev
 
-pytest: $(STAMPS)/built
+pytest: $(STAMPS)/built $(STAMPS)/debian-tests
 	$(BIN)/python -m pytest
 
 demo: setup ## Do the demo tasks, or one: make demo TASK="stack the green cube on the red cube" SEED=7
 	$(BIN)/python -m learning.demo $(if $(TASK),--task "$(TASK)") $(if $(SEED),--seed $(SEED))
 
-sanitize: $(STAMPS)/built ## Run the C++ tests under ASan, UBSan and TSan
+sanitize: $(STAMPS)/built $(STAMPS)/debian-tests ## Run the C++ tests under ASan, UBSan and TSan
 	for preset in asan tsan; do \
 		$(BIN)/cmake --preset $$preset && $(BIN)/cmake --build --preset $$preset && $(BIN)/ctest --preset $$preset || exit 1; \
 	done
 
-test-socketcan: $(STAMPS)/built ## Run the SocketCAN link on Debian's kernel in qemu (a minute; says why if it cannot)
+test-socketcan: $(STAMPS)/built $(STAMPS)/debian-tests ## Run the SocketCAN link on Debian's kernel in qemu (a minute; says why if it cannot)
 	$(BIN)/cmake --preset dev
 	$(BIN)/cmake --build --preset dev --target edgearm_vcan_tests
 	tests/native/vcan/run.sh build/dev
@@ -73,12 +74,12 @@ coverage-codec: ## The same of the codecs
 coverage-firmware: ## The same of the firmware's core
 	tests/firmware/coverage.sh
 
-firmware: $(STAMPS)/built ## Build the firmware, host and Cortex-M4; its size, and a bound of its stack
+firmware: $(STAMPS)/built $(STAMPS)/debian-tests ## Build the firmware, host and Cortex-M4; its size, and a bound of its stack
 	$(BIN)/cmake --preset dev
 	$(BIN)/cmake --build --preset dev --target edgearm_firmware_host
 	firmware_bridge/firmware/ports/mps2_an386/build.sh build/firmware
 
-hil: $(STAMPS)/built ## Hardware-in-the-loop tests: host and QEMU, and a board at EDGEARM_HIL_PORT
+hil: $(STAMPS)/built $(STAMPS)/debian-tests ## Hardware-in-the-loop tests: host and QEMU, and a board at EDGEARM_HIL_PORT
 	$(BIN)/python -m pytest tests/hil
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
@@ -100,9 +101,9 @@ clean: ## Remove what was built; keeps .venv, data and runs
 
 # --- set-up, one stamp a step ------------------------------------------------------------------------------------------
 
-$(STAMPS)/debian:
+$(STAMPS)/debian $(STAMPS)/debian-tests:
 	@mkdir -p $(STAMPS)
-	@missing=$$(for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	@missing=$$(for p in $(if $(filter %-tests,$@),$(DEBIAN_TESTS),$(DEBIAN)); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -z "$$missing" ]; then :; \
 	elif ! command -v apt-get >/dev/null; then echo "not Debian: install what corresponds to:" $$missing; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends $$missing; \
