@@ -44,6 +44,8 @@ int64_t safety_smaller(int64_t a, int64_t b);
     requires -(5 << 26) <= velocity <= 5 << 26;
     assigns \nothing;
     ensures -(1 << 30) <= \result <= 1 << 30;
+    ensures acceleration >= 0 ==> 2 * (\result - velocity) == safety_gained(limits->max_jerk, acceleration);
+    ensures acceleration <= 0 ==> 2 * (velocity - \result) == safety_gained(limits->max_jerk, -acceleration);
 */
 int32_t safety_released(const safety_limits *limits, int32_t velocity, int32_t acceleration);
 
@@ -51,7 +53,10 @@ int32_t safety_released(const safety_limits *limits, int32_t velocity, int32_t a
 /*@ requires \valid_read(limits) && safety_good(*limits);
     requires -(5 << 27) <= speed <= 5 << 27;
     assigns \nothing;
-    ensures speed >= 0 ==> 0 <= \result;
+    ensures speed < 0 ==> \result == speed;
+    ensures speed >= 0 ==> 0 <= \result <= speed;
+    ensures speed >= 0 ==> \let ticks = \result / limits->max_jerk;
+        0 <= 2 * speed - (ticks + 1) * (2 * \result - ticks * limits->max_jerk) < 2 * (ticks + 1);
 */
 int32_t safety_hardest(const safety_limits *limits, int32_t speed);
 
@@ -61,9 +66,19 @@ int32_t safety_hardest(const safety_limits *limits, int32_t speed);
     requires -(5 << 26) <= velocity <= 5 << 26;
     assigns \nothing;
     ensures -limits->max_acceleration <= \result <= limits->max_acceleration;
+    ensures safety_steady(*limits, velocity, acceleration) ==>
+        safety_leads(*limits, velocity, acceleration, \result);
 */
 int32_t safety_braking(const safety_limits *limits, int32_t velocity, int32_t acceleration);
 
+/*@ requires \valid_read(limits) && safety_good(*limits);
+    requires -limits->max_acceleration <= acceleration <= limits->max_acceleration;
+    requires -(5 << 26) <= velocity <= 5 << 26;
+    assigns \nothing;
+    ensures -(1 << 60) <= limits->max_acceleration * \result.rest <= 1 << 60;
+    ensures -(1 << 59) <= \result.rest <= 1 << 59;
+    ensures -(9 << 50) <= \result.turn <= 9 << 50;
+*/
 safety_path safety_stop(const safety_limits *limits, int32_t velocity, int32_t acceleration);
 
 #endif

@@ -46,6 +46,16 @@ typedef struct {
 
     predicate safety_good(safety_limits limits) =
       safety_sound(limits, limits.max_acceleration / limits.max_jerk);
+
+    // Twice the velocity still gained while an acceleration of x >= 0 goes to zero: (x - jerk) + (x - 2 jerk) + ...
+    logic integer safety_gained(integer jerk, integer x) = (x / jerk) * (2 * x - jerk * (x / jerk + 1));
+
+    // Velocity and acceleration within their limits, now and once the acceleration has gone to zero.
+    predicate safety_steady(safety_limits limits, integer velocity, integer acceleration) =
+      -limits.max_velocity <= velocity <= limits.max_velocity &&
+      -limits.max_acceleration <= acceleration <= limits.max_acceleration &&
+      (acceleration >= 0 ==> safety_gained(limits.max_jerk, acceleration) <= 2 * (limits.max_velocity - velocity)) &&
+      (acceleration <= 0 ==> safety_gained(limits.max_jerk, -acceleration) <= 2 * (limits.max_velocity + velocity));
 */
 
 typedef struct {
@@ -53,6 +63,20 @@ typedef struct {
     int32_t velocity;
     int32_t acceleration;
 } safety_state;
+
+/*@ // Where an acceleration may lead: within all limits but those on the position.
+    predicate safety_leads(safety_limits limits, integer velocity, integer acceleration, integer x) =
+      -limits.max_acceleration <= x <= limits.max_acceleration &&
+      acceleration - limits.max_jerk <= x <= acceleration + limits.max_jerk &&
+      (x >= 0 ==> 2 * x + safety_gained(limits.max_jerk, x) <= 2 * (limits.max_velocity - velocity)) &&
+      (x <= 0 ==> -2 * x + safety_gained(limits.max_jerk, -x) <= 2 * (limits.max_velocity + velocity));
+
+    // One tick within all limits but those on the position.
+    predicate safety_moved(safety_limits limits, safety_state from, safety_state to) =
+      safety_steady(limits, to.velocity, to.acceleration) &&
+      from.acceleration - limits.max_jerk <= to.acceleration <= from.acceleration + limits.max_jerk &&
+      to.velocity == from.velocity + to.acceleration && to.position == from.position + to.velocity;
+*/
 
 /* Where the joint should be at the end of the tick, and how far the target moves in a tick. A target that moved by
  * `velocity` to `position` from where the joint is now is followed exactly when the limits allow it. */
@@ -74,18 +98,49 @@ enum safety_flag {
 safety_state safety_at_rest(int64_t position);
 
 /* Within velocity, acceleration and jerk limits now and during the brake: what a step accepts. */
+/*@ requires \valid_read(limits) && safety_good(*limits) && \valid_read(state);
+    assigns \nothing;
+    ensures \result <==> -(1 << 40) <= state->position <= 1 << 40 &&
+        safety_steady(*limits, state->velocity, state->acceleration);
+*/
 bool safety_plausible(const safety_limits *limits, const safety_state *state);
 
 /* Plausible, and within the position limits now and during the brake. */
+/*@ requires \valid_read(limits) && safety_good(*limits) && \valid_read(state);
+    assigns \nothing;
+*/
 bool safety_admissible(const safety_limits *limits, const safety_state *state);
 
 /* Moves `state` toward `target` by one tick; returns the safety_flag bits. */
+/*@ requires \valid_read(limits) && safety_good(*limits) && \valid(state) && \valid_read(target);
+    requires \separated(limits, state) && \separated(target, state);
+    assigns *state;
+    ensures *state == \old(*state) || safety_moved(*limits, \old(*state), *state);
+    ensures -(1 << 40) <= \old(state->position) <= 1 << 40 &&
+        safety_steady(*limits, \old(state->velocity), \old(state->acceleration)) &&
+        -(1 << 40) <= target->position <= 1 << 40 && -(1 << 40) <= target->velocity <= 1 << 40 ==>
+            safety_moved(*limits, \old(*state), *state);
+    ensures (\result & SAFETY_REJECTED) == 0 ==>
+        -(1 << 40) <= target->position <= 1 << 40 && -(1 << 40) <= target->velocity <= 1 << 40;
+*/
 unsigned safety_step(const safety_limits *limits, safety_state *state, const safety_target *target);
 
 /* `ticks` steps toward a target that moves on at its velocity from tick to tick; returns the bits of all of them. */
+/*@ requires \valid_read(limits) && safety_good(*limits) && \valid(state) && \valid_read(target);
+    requires \separated(limits, state) && \separated(target, state);
+    assigns *state;
+    ensures *state == \old(*state) || safety_steady(*limits, state->velocity, state->acceleration);
+*/
 unsigned safety_advance(const safety_limits *limits, safety_state *state, const safety_target *target, uint32_t ticks);
 
 /* One tick of the brake; returns the safety_flag bits. */
+/*@ requires \valid_read(limits) && safety_good(*limits) && \valid(state) && \separated(limits, state);
+    assigns *state;
+    ensures *state == \old(*state) || safety_moved(*limits, \old(*state), *state);
+    ensures -(1 << 40) <= \old(state->position) <= 1 << 40 &&
+        safety_steady(*limits, \old(state->velocity), \old(state->acceleration)) ==>
+            safety_moved(*limits, \old(*state), *state);
+*/
 unsigned safety_brake(const safety_limits *limits, safety_state *state);
 
 #ifdef __cplusplus

@@ -54,8 +54,8 @@ class Mutant:
 
 
 def code_lines(text: str) -> list[str]:
-    """The lines with comments and preprocessor directives other than #define blanked, so that only code is changed."""
-    bare = re.sub(r"/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.DOTALL)
+    """The lines with comments, annotations among them, and includes blanked, so that only code is changed."""
+    bare = re.sub(r"/\*.*?\*/|//[^\n]*", lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.DOTALL)
     return ["" if line.startswith("#include") else line.rstrip() for line in bare.split("\n")]
 
 
