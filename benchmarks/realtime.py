@@ -45,7 +45,7 @@ from benchmarks.realtime_report import CAREFUL, FIRST, LOOP, PLAIN, SECOND, Core
 from benchmarks.scripted import PERIOD_NS, REPLAN_EVERY, Swing
 from edge import _core
 from edge.arm import SO101, load_description
-from edge.errors import ConfigError, EdgeError
+from edge.errors import ConfigError, EdgeError, LinkError
 from firmware_bridge.emulators import BusProcess, KinematicServos
 from learning.cyclictest import Cyclictest, Histogram
 
@@ -69,7 +69,7 @@ class Rig:
         """The arm is switched on and its loop runs on a core while the `with` block does."""
         loop = _core.ControlLoop(self._arm)
         driver = _core.Driver(loop, self._bus.port, priority=self._priority, cpu=cpu)
-        driver.start()
+        _switch_on(driver)
         try:
             yield Driven(loop, driver, self._swing, self._servos)
         finally:
@@ -80,6 +80,18 @@ class Rig:
 
     def __exit__(self, *_: object) -> None:
         self._bus.close()
+
+
+def _switch_on(driver: _core.Driver) -> None:
+    """An emulated bus may miss its turn on a busy machine just when it is asked: asked again, for five seconds."""
+    for attempt in itertools.count(1):
+        try:
+            driver.start()
+            return
+        except LinkError:
+            if attempt == 20:
+                raise
+            time.sleep(0.25)
 
 
 class Driven:
@@ -103,7 +115,7 @@ class Driven:
                 if self._loop.snapshot()["state"] == "fault":  # a loop that stands still would prove nothing
                     self._restarts += 1
                     self._loop.clear()
-                    self._driver.start()
+                    _switch_on(self._driver)
 
     def told(self) -> tuple[Histogram, Histogram, dict[str, int | str]]:
         """How late the loop woke in µs, what its steps took in ns, and what else it counted."""

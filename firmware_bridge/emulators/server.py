@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -25,6 +26,7 @@ TAP = struct.Struct("=qI")
 
 _READ_BYTES = 4096
 _IDLE_NS = 10_000_000  # on a quiet line servos still look at their load this often
+_MCL_CURRENT, _MCL_FUTURE = 1, 2  # bits/mman.h: a servo has no pages that must first come from a disk
 _PRIORITY = 50  # below a control loop's 80, above everything that renders or infers
 
 
@@ -73,6 +75,7 @@ def main() -> None:
     os.set_blocking(master, False)
     with contextlib.suppress(OSError, AttributeError):  # without the right, replies are late under load, nothing else
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_FUTURE)
     print(os.ttyname(slave), flush=True)
     with contextlib.ExitStack() as stack:
         # Unbuffered: it is read while the bus runs.
