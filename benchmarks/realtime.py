@@ -45,7 +45,7 @@ from benchmarks.realtime_report import CAREFUL, FIRST, LOOP, PLAIN, SECOND, Core
 from benchmarks.scripted import PERIOD_NS, REPLAN_EVERY, Swing
 from edge import _core
 from edge.arm import SO101, load_description
-from edge.errors import ConfigError, EdgeError, LinkError
+from edge.errors import ArmError, ConfigError, EdgeError, LinkError
 from firmware_bridge.emulators import BusProcess, KinematicServos
 from learning.cyclictest import Cyclictest, Histogram
 
@@ -88,7 +88,7 @@ def _switch_on(driver: _core.Driver) -> None:
         try:
             driver.start()
             return
-        except LinkError:
+        except (ArmError, LinkError):
             if attempt == 20:
                 raise
             time.sleep(0.25)
