@@ -52,6 +52,7 @@ from learning.cyclictest import Cyclictest, Histogram
 HERE = Path(__file__).resolve().parent
 LOADS = {"idle": ("idle",), "inference": ("inference",), "both": ("idle", "inference")}
 _SERVOS_S = 0.01
+_PATIENCE_S = 180.0
 
 
 class Rig:
@@ -83,13 +84,16 @@ class Rig:
 
 
 def _switch_on(driver: _core.Driver) -> None:
-    """An emulated bus may miss its turn on a busy machine just when it is asked: asked again, for five seconds."""
-    for attempt in itertools.count(1):
+    """A pty's bytes go through a worker thread of the kernel, which a busy machine has been seen to keep waiting for
+    50 s. The emulated bus is asked again for three minutes.
+    """
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
         try:
             driver.start()
             return
         except (ArmError, LinkError):
-            if attempt == 20:
+            if time.monotonic() > give_up:
                 raise
             time.sleep(0.25)
 
