@@ -1,4 +1,4 @@
-"""`edge run | doctor | replay | report`."""
+"""`edge run | doctor | replay | report | bundle`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge import bundle_commands
 from edge.errors import EdgeError
 
 BEGAN = time.monotonic()
@@ -96,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("directory", type=Path, metavar="RUN_DIR", help="a directory that `edge run` made")
     replay.add_argument("--speed", type=float, default=1.0, metavar="X", help="times real time (default: 1)")
     replay.set_defaults(run=_replay)
+
+    bundle_commands.add(table)
     return parser
 
 
