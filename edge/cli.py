@@ -1,4 +1,4 @@
-"""`edge run | doctor | replay | report | bundle`."""
+"""`edge run | doctor | replay | report | bundle`, and a service with the commands to it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge import bundle_commands
 from edge.errors import EdgeError
+from edge.service import commands as service_commands
 
 BEGAN = time.monotonic()
 
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.set_defaults(run=_replay)
 
     bundle_commands.add(table)
+    _machine_options(service_commands.add(table))
     return parser
 
 
@@ -112,7 +114,8 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
 
 
-def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
+def overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    """What flags say of the configuration, by dotted name; None where they say nothing."""
     return {
         "arm": arguments.arm,
         "port": arguments.port,
@@ -123,6 +126,8 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
         "runs": getattr(arguments, "runs", None),
         "budgets.call_s": getattr(arguments, "call_seconds", None),
         "loop.keep_torque": getattr(arguments, "keep_torque", False) or None,
+        "service.socket": getattr(arguments, "socket", None),
+        "service.store": getattr(arguments, "store", None),
     }
 
 
@@ -132,9 +137,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from edge.session import run_task
     from edge.tabletop import API
 
-    settings = config.load(arguments.config, _overrides(arguments))
+    settings = config.load(arguments.config, overrides(arguments))
     resume = Which.NEWEST if arguments.resume is True else arguments.resume
-    return run_task(settings, arguments.task, API, began=BEGAN, video=not arguments.no_video, resume=resume)
+    video = not arguments.no_video
+    return run_task(settings, arguments.task, API, began=BEGAN, video=video, resume=resume).exit_status
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -142,7 +148,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from edge.doctor import examine
     from edge.tabletop import API
 
-    return examine(config.load(arguments.config, _overrides(arguments)), API)
+    return examine(config.load(arguments.config, overrides(arguments)), API)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -106,6 +106,18 @@ class Planner:
 
 
 @dataclass(frozen=True)
+class Service:
+    """Of `edge serve`: where commands come in, and where bundles are.
+
+    `store` is a directory that `edge bundle` keeps; the bundle in use there runs, and `bundle` is not looked at. Empty:
+    `bundle` runs.
+    """
+
+    socket: str = "/run/edgearm/control.sock"
+    store: str = ""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything `edge run` can be told. Relative paths in a file are relative to that file.
 
@@ -123,6 +135,7 @@ class RunConfig:
     loop: Loop = Loop()
     policy: Policy = Policy()
     planner: Planner = Planner()
+    service: Service = Service()
 
     def __post_init__(self) -> None:
         positive = {

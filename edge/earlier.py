@@ -88,16 +88,21 @@ def earlier_runs(runs: Path) -> Iterator[EarlierRun]:
                 yield run
 
 
-def found_before(runs: Path) -> list[str]:
-    """What to say when a run starts clean: what the newest run before it left undone, if it did, and how to go on."""
+def found_before(runs: Path, go_on: str = "edge run --resume") -> list[str]:
+    """What to say when a run starts clean: what the newest run before it left undone, if it did, and how to go on.
+
+    Args:
+        runs: Where run directories are.
+        go_on: The command that takes a run directory and goes on with it.
+    """
     try:
         newest = next(earlier_runs(runs), None)
     except EdgeError as problem:
         return [f"found     {problem.what}: {problem.got}"]
     if newest is None or newest.in_use or newest.ending == FINISHED:
         return []
-    how = f"edge run --resume {shlex.quote(str(newest.directory))}"
-    return [*newest.lines(), f"          this run starts anew; to go on with that one: {how}"]
+    how = f"{go_on} {shlex.quote(str(newest.directory))}"
+    return [*newest.lines(), f"          it is left as it is; to go on with it: {how}"]
 
 
 def choose(runs: Path, wanted: Path | Which, task: str | None) -> EarlierRun:

@@ -63,3 +63,7 @@ class ArmError(EdgeError):
 
 class TaskError(EdgeError):
     """A task is empty or names something the robot does not know."""
+
+
+class ServiceError(EdgeError):
+    """A command to the service is not understood, not possible now, or finds no service."""

@@ -1,10 +1,14 @@
-"""Everything a run needs, opened in the order in which a mistake costs least: the arm last of all."""
+"""Everything a run needs, opened in the order in which a mistake costs least: the arm last of all.
+
+Cameras and models outlive a task where several are done one after the other (`edge serve`); loop, driver and memory are
+made anew for each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +30,23 @@ from edge.ports import check_port
 if TYPE_CHECKING:
     from edge._core import Arm, ControlLoop, Driver, SubtaskMemory
     from edge.planner.planner import Planner
+
+
+@dataclass(frozen=True)
+class Models:
+    """The loaded networks of a bundle."""
+
+    bundle: manifest.Bundle
+    policy: Policy
+    planner: Planner
+
+    def __enter__(self) -> Models:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.planner.close()
 
 
 @dataclass(frozen=True)
@@ -120,53 +141,111 @@ def open_arm(config: RunConfig) -> tuple[Arm, ControlLoop, Driver]:
     return arm, loop, driver
 
 
-def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: EarlierRun | None = None) -> Machine:
-    """Opens bundle, policy, planner, cameras and port.
+@contextmanager
+def open_cameras(config: RunConfig) -> Iterator[Mapping[str, Camera]]:
+    """The cameras, each with a first frame; closed at the end.
+
+    Raises:
+        ConfigError: One is not named.
+        CameraError: One does not open.
+    """
+    _check_cameras(config)
+    with ExitStack() as stack:
+        stale_s = config.cameras.stale_ms / 1e3
+        yield {
+            name: stack.enter_context(Camera(name, getattr(config.cameras, name), stale_s=stale_s)) for name in CAMERAS
+        }
+
+
+def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Models:
+    """The networks of a bundle that `check_bundle` passed, each run once.
+
+    Raises:
+        BundleError: It has no planner.
+        PolicyError, PlannerError: A network does not load.
+    """
+    parts = bundle.manifest.planner
+    if parts is None:
+        fix = "export it again with `python -m export bundle --planner DIR …`"
+        raise BundleError(f"{bundle.path} has no planner", expected="planner and policy", got="a policy alone", fix=fix)
+    from edge.planner.planner import Budget, Planner
+
+    policy = Policy.load(bundle, api, threads=config.policy.threads)
+    planner = Planner(
+        api,
+        bundle.file(parts.model),
+        bundle.file(parts.projector),
+        image_size=bundle.manifest.images.planner,
+        threads=config.planner.threads,
+        budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
+    )
+    return Models(bundle, policy, planner)
+
+
+def check_arm(config: RunConfig) -> None:
+    """Checks port, description and numbers; opens nothing.
+
+    Raises:
+        LinkError: There is no such port, or it is in use.
+        ConfigError, ArmError: See `open_arm`.
+    """
+    _check_port(config)
+    open_arm(config)
+
+
+def assemble(
+    config: RunConfig,
+    models: Models,
+    cameras: Mapping[str, Camera],
+    directory: Path,
+    resume: EarlierRun | None = None,
+) -> Machine:
+    """The machine of one task from what outlives it, which stays the caller's to close.
 
     Args:
         config: The run's configuration.
-        api: The robot API.
+        models: The loaded networks.
+        cameras: The open cameras.
         directory: The run directory; the memory's journal goes there.
         resume: An earlier run whose memory is taken over; its own journal stays as it is.
 
     Raises:
+        EdgeError: As `check_arm`; or the journal cannot be written.
+    """
+    _check_port(config)
+    arm, loop, driver = open_arm(config)
+    from edge._core import SubtaskMemory
+
+    if resume is not None:
+        take_over(resume, directory)
+    memory = SubtaskMemory(str(directory / JOURNAL))
+    return Machine(models.bundle, models.policy, models.planner, cameras, arm, loop, driver, memory, ExitStack())
+
+
+def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: EarlierRun | None = None) -> Machine:
+    """Opens bundle, policy, planner, cameras and port; arguments as of `assemble`.
+
+    Raises:
         EdgeError: What does not open, and the remedy. Whatever was open is closed again.
     """
+    _check_cameras(config)
+    check_arm(config)
+    bundle = check_bundle(config, api)
+    with ExitStack() as stack:
+        cameras = stack.enter_context(open_cameras(config))
+        models = stack.enter_context(open_models(config, api, bundle))
+        machine = assemble(config, models, cameras, directory, resume)
+        return replace(machine, _stack=stack.pop_all())
+
+
+def _check_port(config: RunConfig) -> None:
+    check_port(config.port, can=isinstance(load_description(described(config)).drive, DamiaoDrive))
+
+
+def _check_cameras(config: RunConfig) -> None:
     for name in CAMERAS:
         if not getattr(config.cameras, name):
             fix = "`edge run --help` has examples; `edge doctor` tells what works"
             raise ConfigError(
                 f"--{name} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
             )
-    check_port(config.port, can=isinstance(load_description(described(config)).drive, DamiaoDrive))
-    arm, loop, driver = open_arm(config)
-    bundle = check_bundle(config, api)
-    parts = bundle.manifest.planner
-    if parts is None:
-        fix = "export it again with `python -m export bundle --planner DIR …`"
-        raise BundleError(
-            f"{config.bundle} has no planner", expected="planner and policy", got="a policy alone", fix=fix
-        )
-    from edge._core import SubtaskMemory
-    from edge.planner.planner import Budget, Planner
-
-    with ExitStack() as stack:
-        cameras = {}
-        stale_s = config.cameras.stale_ms / 1e3
-        for name in CAMERAS:
-            address = getattr(config.cameras, name)
-            cameras[name] = stack.enter_context(Camera(name, address, stale_s=stale_s))
-        policy = Policy.load(bundle, api, threads=config.policy.threads)
-        planner = Planner(
-            api,
-            bundle.file(parts.model),
-            bundle.file(parts.projector),
-            image_size=bundle.manifest.images.planner,
-            threads=config.planner.threads,
-            budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
-        )
-        stack.callback(planner.close)
-        if resume is not None:
-            take_over(resume, directory)
-        memory = SubtaskMemory(str(directory / JOURNAL))
-        return Machine(bundle, policy, planner, cameras, arm, loop, driver, memory, stack.pop_all())

@@ -8,7 +8,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -16,7 +17,7 @@ from typing import Literal
 from edge.api import RobotApi
 from edge.config import RunConfig, to_mapping
 from edge.display import Display, open_display
-from edge.earlier import Which, choose, found_before
+from edge.earlier import EarlierRun, Which, choose, found_before
 from edge.errors import ConfigError, EdgeError
 from edge.fault_log import FAULT, save_fault
 from edge.machine import Machine, open_machine
@@ -41,6 +42,23 @@ _HOLDS: tuple[Literal["holds_out_of_targets", "holds_feedback", "holds_stalled"]
 _REFRESH_S = 0.25
 _FIGURES_S = 0.5
 
+Opener = Callable[[RunConfig, RobotApi, Path, EarlierRun | None], Machine]
+"""Opens the machine of one run: configuration, API, run directory, the run to go on with."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended, and where everything about it is."""
+
+    finished: bool
+    reason: str
+    directory: Path
+
+    @property
+    def exit_status(self) -> int:
+        """Of the process that did it."""
+        return 0 if self.finished else FAILED
+
 
 def run_task(
     config: RunConfig,
@@ -50,7 +68,10 @@ def run_task(
     began: float,
     video: bool = True,
     resume: Path | Which | None = None,
-) -> int:
+    display: Display | None = None,
+    opened: Opener = open_machine,
+    started: Callable[[Run], None] | None = None,
+) -> Outcome:
     """Does one task and leaves its run directory behind, however it ends.
 
     Args:
@@ -61,9 +82,12 @@ def run_task(
         video: Record the front camera.
         resume: Directory of a run that did not finish, or the newest of them: its task goes on with what it remembered.
             Without it the run starts clean and says what the one before left undone.
+        display: What shows it; the terminal if None.
+        opened: Opens the machine.
+        started: Is given the run before the arm is switched on, by whom it can be stopped.
 
     Returns:
-        The process exit status: 0 if the planner says the task is done, `FAILED` if it was given up.
+        How it ended. Its exit status is 0 if the planner says the task is done, `FAILED` if it was given up.
 
     Raises:
         EdgeError: What stopped the run, after the arm came to rest and everything was written.
@@ -78,13 +102,14 @@ def run_task(
     for line in found:
         print(line, flush=True)
     directory = new_directory(runs)
-    status, display = Status(), open_display()
+    status = Status()
+    display = open_display() if display is None else display
 
     def listen(record: Record) -> None:
         status.apply(record)
         display.record(record, status)
 
-    ended: Ended | None = None
+    ended = Ended(False, "stopped by an error")
     with RunLog(directory, listen) as log:
         log.write(
             "start",
@@ -96,10 +121,10 @@ def run_task(
             argv=sys.argv,
         )
         try:
-            with open_machine(config, api, directory, before) as machine:
+            with opened(config, api, directory, before) as machine:
                 log.write("ready", text=f"ready {time.monotonic() - began:.1f} s after start; {machine.bundle.path}")
                 _tell_damage(machine, log)
-                ended = _execute(machine, api, config, log, status, display, None if before else task, video)
+                ended = _execute(machine, api, config, log, status, display, None if before else task, video, started)
         except EdgeError as problem:
             log.write("error", text=problem.what, expected=problem.expected, got=problem.got, fix=problem.fix)
             raise
@@ -108,14 +133,14 @@ def run_task(
             raise
         finally:
             peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            log.write("exit", text=ended.reason if ended else "stopped by an error", peak_mb=round(peak_mb, 1))
+            log.write("exit", text=ended.reason, peak_mb=round(peak_mb, 1))
             display.close(status)
     for line in report(directory).lines():
         print(line)
     print(f"memory    at most {peak_mb:.0f} MB")
     files = ", ".join(name for name in (LOG, MOTION, VIDEO, FAULT, STRIP, TIMELINE) if (directory / name).is_file())
     print(f"written   {directory}: {files}")
-    return 0 if ended is not None and ended.finished else FAILED
+    return Outcome(ended.finished, ended.reason, directory)
 
 
 def new_directory(runs: Path) -> Path:
@@ -149,6 +174,7 @@ def _execute(
     display: Display,
     task: str | None,
     video: bool,
+    started: Callable[[Run], None] | None,
 ) -> Ended:
     motion = Motion(machine.driver.drain)
     run = Run(machine, api, config, log, motion)
@@ -156,6 +182,8 @@ def _execute(
         log.directory / VIDEO, machine.cameras["front"].latest, status, lambda text: log.write("warning", text=text)
     )
     watch = _Watch(machine, motion, log, status, display)
+    if started is not None:
+        started(run)
     if video:
         recorder.start()
     try:
@@ -227,12 +255,20 @@ class _Watch:
 
 @contextlib.contextmanager
 def _signals(run: Run) -> Iterator[None]:
-    """Ctrl-C, a service's stop and a closed terminal bring the arm to rest instead of ending the process at once."""
+    """Ctrl-C, a service's stop and a closed terminal bring the arm to rest instead of ending the process at once.
+
+    A handler that was there before is called too: who does several tasks wants to know as well.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         run.stop(f"stopped by {signal.Signals(number).name}")
+        before = old.get(signal.Signals(number))
+        if callable(before) and before is not signal.default_int_handler:
+            before(number, frame)
 
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in old:
+        signal.signal(number, stop)
     try:
         yield
     finally:
