@@ -272,9 +272,13 @@ class BundleStore:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
+        # Read-only: made by an administrator, it serves the service's own user too.
+        lock = os.open(self.root / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
 
 @contextlib.contextmanager
