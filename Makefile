@@ -11,8 +11,9 @@ TORCH := torch==2.13.0
 LLAMA := llama-cpp-python==0.3.36
 # A compiler, and the off-screen renderer of the simulated cameras.
 DEBIAN := build-essential libegl1 libgl1-mesa-dri
-# The C++ tests' framework; what builds and emulates the microcontroller; cyclictest, beside which the loop is measured.
-DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests
+# The C++ tests' framework; what builds and emulates the microcontroller; cyclictest, beside which the loop is measured;
+# what reads the unit and the script of deploy/.
+DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests openssl shellcheck systemd
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
 NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/*)
 
