@@ -107,9 +107,9 @@ class Planner:
 
 @dataclass(frozen=True)
 class Service:
-    """Of `edge serve`: where commands come in, and where bundles are.
+    """Where `edge serve` takes commands, and where bundles are.
 
-    `store` is a directory that `edge bundle` keeps; the bundle in use there runs, and `bundle` is not looked at. Empty:
+    `store` is a directory that `edge bundle` keeps: the bundle in use there runs, and `bundle` is not looked at. Empty:
     `bundle` runs.
     """
 

@@ -26,6 +26,7 @@ from edge.errors import BundleError, ConfigError
 from edge.native import check_native
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
+from edge.store import BundleStore
 
 if TYPE_CHECKING:
     from edge._core import Arm, ControlLoop, Driver, SubtaskMemory
@@ -98,12 +99,13 @@ def described(config: RunConfig) -> Path:
 
 
 def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
-    """A bundle whose files are as made and which fits this robot.
+    """The configured bundle, if its files are as made and it fits this robot.
 
     Raises:
         BundleError: What does not fit.
     """
-    bundle = manifest.load(config.bundle)
+    store = config.service.store
+    bundle = manifest.load(BundleStore(Path(store)).current() if store else config.bundle)
     bundle.verify()
     arm = load_description(described(config))
     bundle.check_fits(api_hash=api.hash, robot=arm.name, joints=tuple(joint.name for joint in arm.joints))

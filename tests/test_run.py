@@ -236,7 +236,7 @@ def test_a_run_that_was_killed_goes_on_with_its_task_when_told_to(start: Callabl
     time.sleep(1.0)  # run directories are named by the second
     bench.launch("--resume", "--no-video")
     bench.until(
-        lambda: any(record["kind"] == "task" for record in bench.records()) and len(list(bench.root.iterdir())) == 2
+        lambda: len(list(bench.root.glob("*/log.jsonl"))) == 2 and any(r["kind"] == "task" for r in bench.records())
     )
     (task,) = (record for record in bench.records() if record["kind"] == "task")
     assert task["text"] == TASK
@@ -254,7 +254,7 @@ def test_without_being_told_to_it_starts_clean_and_says_what_it_found(start: Cal
     other = "put the green cube on the red plate"
     bench.launch("--task", other, "--no-video")
     bench.until(
-        lambda: any(record["kind"] == "task" for record in bench.records()) and len(list(bench.root.iterdir())) == 2
+        lambda: len(list(bench.root.glob("*/log.jsonl"))) == 2 and any(r["kind"] == "task" for r in bench.records())
     )
     (task,) = (record for record in bench.records() if record["kind"] == "task")
     assert task["text"] == other

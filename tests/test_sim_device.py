@@ -195,7 +195,7 @@ def test_the_judge_remembers_what_happened_between() -> None:
 def test_an_unknown_request_is_told_so() -> None:
     world = World()
     world.reset(_spec().scene)
-    assert "one of state, judge, quit" in Witness(world, _spec()).answer("dance")["error"]
+    assert "one of state, judge, task, quit" in Witness(world, _spec()).answer("dance")["error"]
 
 
 def test_a_spec_survives_the_process_boundary() -> None:

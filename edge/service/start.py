@@ -37,7 +37,9 @@ def start(config: RunConfig, api: RobotApi) -> int:
     with open_cameras(config) as cameras:
         if store is not None:
             path, told = store.begin_start()
-            config = dataclasses.replace(config, bundle=str(path))
+            config = dataclasses.replace(
+                config, bundle=str(path), service=dataclasses.replace(config.service, store="")
+            )
             if told:
                 print(f"bundle    {told}", flush=True)
         with open_models(config, api, check_bundle(config, api)) as models:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, cast
 
+from learning.sim.scene import Item
 from learning.sim.spec import DeviceSpec, child_environment
+from learning.tasks import Task
 
 __all__ = ["DeviceSpec", "SimDevice"]
 
@@ -46,6 +50,11 @@ class SimDevice:
         self.port: str = ready["port"]
         self.cameras: dict[str, str] = ready["cameras"]
 
+    @property
+    def pid(self) -> int:
+        """Of the process that has started all others."""
+        return self._process.pid
+
     def state(self) -> dict[str, Any]:
         """Where everything really is: `items`, `held`, `pinch`, `joints`, `time_s`; `slipped_s` is time lost."""
         return self._ask("state")
@@ -56,9 +65,20 @@ class SimDevice:
         Raises:
             ValueError: The spec has no task.
         """
-        if self.spec.task is None:
+        done = self._ask("judge")["done"]
+        if done is None:
             raise ValueError("this machine was started without a task: there is nothing to judge")
-        return bool(self._ask("judge")["done"])
+        return bool(done)
+
+    def begin(self, task: Task, items: Sequence[Item] | None = None) -> None:
+        """Another task for the judge, from things as they are now.
+
+        Args:
+            task: What is to be done.
+            items: Puts the objects of the scene, in its order, elsewhere before that; the arm stays as it is.
+        """
+        asked = {"task": asdict(task), "items": None if items is None else [asdict(item) for item in items]}
+        self._ask("task " + json.dumps(asked))
 
     def close(self) -> None:
         """Ends all of its processes."""

@@ -1,7 +1,7 @@
 """The process of an emulated machine: physics in real time between a servo bus and two cameras, and a judge.
 
-It is spoken to in lines: `state`, `judge` or `quit` on standard input, one JSON line back for each. It ends with its
-input.
+It is spoken to in lines: `state`, `judge`, `task <JSON>` or `quit` on standard input, one JSON line back for each. It
+ends with its input.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from learning.sim.scene import Item
 from learning.sim.shared_pose import SharedPose
 from learning.sim.spec import DeviceSpec, child_environment
 from learning.sim.world import World
-from learning.tasks import judge
+from learning.tasks import Task, judge
 
 _PRIORITY = 40  # below the servo bus, above everything that renders or infers
 _CATCH_UP_S = 0.1
@@ -89,7 +89,7 @@ class Witness:
     """Remembers where things were, for the judge."""
 
     def __init__(self, world: World, spec: DeviceSpec) -> None:
-        self._world, self._spec = world, spec
+        self._world, self._task = world, spec.task
         self._history: list[tuple[Item, ...]] = [world.items()]
 
     def look(self) -> None:
@@ -99,15 +99,25 @@ class Witness:
             self._history.append(now)
 
     def answer(self, request: str) -> dict[str, Any]:
-        """To `state` or `judge`."""
-        answers = {"state": self.state, "judge": self.verdict}
-        if request not in answers:
+        """To `state`, `judge` or `task`."""
+        word, _, data = request.partition(" ")
+        answers = {"state": self.state, "judge": self.verdict, "task": lambda: self.begin(data)}
+        if word not in answers:
             return {"error": f"unknown request {request!r}; one of {', '.join(answers)}, quit"}
-        return answers[request]()
+        return answers[word]()
+
+    def begin(self, data: str) -> dict[str, Any]:
+        """Another task from now on: JSON of `task` as in the spec, and `items` to put the same objects elsewhere."""
+        asked = json.loads(data)
+        self._task = Task(**{**asked["task"], "objects": tuple(asked["task"]["objects"])})
+        if asked["items"] is not None:
+            self._world.rearrange(tuple(Item(**item) for item in asked["items"]))
+        self._history = [self._world.items()]
+        return {"task": self._task.text}
 
     def verdict(self) -> dict[str, Any]:
         """Whether the task is done, as things are now; `done` is None without a task."""
-        held, task = self._world.held(), self._spec.task
+        held, task = self._world.held(), self._task
         history = [*self._history, self._world.items()]
         return {"done": None if task is None else bool(judge(task, history, held)), "held": held}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +88,20 @@ class World:
         self.data.ctrl[:] += self.gravity_sag()
         self.time_s = 0.0
         self._advance(25)
+
+    def rearrange(self, items: tuple[Item, ...]) -> None:
+        """Put the objects of the scene elsewhere, at rest. The arm stays as it is; what it held it holds no more.
+
+        Raises:
+            ValueError: Other objects than the scene's, or in another order.
+        """
+        if [item.name for item in items] != [item.name for item in self.scene.items]:
+            raise ValueError(f"other objects than {[item.name for item in self.scene.items]}")
+        self.scene = replace(self.scene, items=items)
+        for item in items:
+            joint = self.model.joint(self.model.body(self._body[item.name]).jntadr[0])
+            self._stand(self._body[item.name], item)
+            self.data.qvel[joint.dofadr[0] : joint.dofadr[0] + 6] = 0.0
 
     def advance(self, joints: NDArray[np.float64], seconds: float = table.TIMESTEP_S) -> None:
         """Hold one goal (6,) for a while, rounded to whole physics steps."""
@@ -185,9 +201,8 @@ class World:
         self._body = {i.name: next(cubes if i.shape == "cube" else plates) for i in scene.items}
         shades = scene.shade or (1.0,) * len(scene.items)
         for item, shade in zip(scene.items, shades, strict=True):
-            half = table.CUBE_HALF_M if item.shape == "cube" else table.PLATE_HALF_HEIGHT_M
             colour = np.clip(np.array(RGB[item.name.split()[0]]) * shade, 0, 1)
-            self._place(self._body[item.name], (item.x, item.y, item.z + half + 5e-4), item.yaw, colour)
+            self._place(self._body[item.name], item, colour)
         for parked in (*cubes, *plates):
             self._park(parked)
         self._aim("front", scene.camera)
@@ -197,9 +212,14 @@ class World:
         sun.diffuse[:] = scene.light[2]
         self.model.mat("table").rgba[:3] = min(1.0, scene.tint * 0.95)
 
-    def _place(self, body: str, xyz: tuple[float, float, float], yaw: float, rgb: NDArray[np.float64]) -> None:
+    def _stand(self, body: str, item: Item) -> None:
         address = self.model.jnt_qposadr[self.model.body(body).jntadr[0]]
-        self.data.qpos[address : address + 7] = [*xyz, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
+        half = table.CUBE_HALF_M if item.shape == "cube" else table.PLATE_HALF_HEIGHT_M
+        turn = [np.cos(item.yaw / 2), 0, 0, np.sin(item.yaw / 2)]
+        self.data.qpos[address : address + 7] = [item.x, item.y, item.z + half + 5e-4, *turn]
+
+    def _place(self, body: str, item: Item, rgb: NDArray[np.float64]) -> None:
+        self._stand(body, item)
         geom = self.model.geom(body)
         geom.rgba[:] = [*rgb, 1.0]
         geom.contype, geom.conaffinity = 2, 3
