@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from pathlib import Path
 
 from edge import probe, probe_motors
 from edge.api import RobotApi
@@ -16,6 +17,7 @@ from edge.errors import ArmError, CameraError, ConfigError, EdgeError
 from edge.machine import check_bundle, described, open_arm
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
+from edge.probe_machine import examine_machine
 
 _AWAKE = 'KERNEL=="cpu_dma_latency", GROUP="realtime", MODE="0660"'
 
@@ -41,6 +43,9 @@ def examine(config: RunConfig, api: RobotApi) -> int:
             print(f"note   {note}")
     for line in _rights(config.loop):
         print(line)
+    for finding in examine_machine(Path(config.runs), config.loop.cpu):
+        print(finding)
+        wrong |= {finding.what} if finding.level == "wrong" else set()
     return 2 if wrong else 0
 
 

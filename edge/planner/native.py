@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import re
 from collections import deque
 from functools import lru_cache
 from pathlib import Path
@@ -48,6 +49,17 @@ def _callback(llama: Any) -> Any:
         _log.append(text.decode("utf-8", "replace"))
 
     return keep
+
+
+def build_flags() -> tuple[str, bool]:
+    """What llama.cpp was built for and finds here, and whether it can use a GPU.
+
+    Raises:
+        PlannerError: If llama-cpp-python is not installed.
+    """
+    llama, _ = libraries()
+    told = llama.llama_print_system_info().decode("utf-8", "replace")
+    return " ".join(re.findall(r"(\w+) = 1", told)), bool(llama.llama_supports_gpu_offload())
 
 
 def last_log(lines: int = 4) -> str:
