@@ -26,6 +26,7 @@ BridgeArm::BridgeArm(const Arm& arm, BridgePort port, LinkStats& stats)
     stats.controller.store(0, std::memory_order_relaxed);
     line_.discard_input();
     greet();
+    noise_ = line_.corrupt();  // half a frame, where the line was opened
     measure();
 }
 
@@ -82,7 +83,7 @@ void BridgeArm::note_positions() noexcept {
 void BridgeArm::publish(bool silent) noexcept {
     const BridgeReport report{state_.arm, session_ != 0 && !ours(), silent, state_.faults};
     stats_.controller.store(report.pack(), std::memory_order_relaxed);
-    stats_.corrupt.store(line_.corrupt(), std::memory_order_relaxed);
+    stats_.corrupt.store(line_.corrupt() - noise_, std::memory_order_relaxed);
 }
 
 Io BridgeArm::listen(std::int64_t deadline_ns, bool& newer) noexcept {

@@ -82,6 +82,7 @@ private:
     const arm_table table_;
     const std::uint32_t config_;
     BridgeLine line_;
+    std::uint64_t noise_ = 0;
     bridge_hello reply_{};
     bool replied_ = false;
     bridge_state state_{};  // newest
