@@ -74,9 +74,9 @@ class Machine:
 
     def quiet(self) -> None:
         """Nothing is told to the servos, once what is said three times has been."""
-        time.sleep(0.5)
+        time.sleep(0.4)
         before = len(self.told())
-        time.sleep(0.5)
+        time.sleep(0.4)
         assert len(self.told()) == before
 
     @property
@@ -104,7 +104,7 @@ def loop() -> ControlLoop:
 
 
 def patient(arm: Arm) -> ControlLoop:
-    return ControlLoop(arm, LoopConfig(feedback_timeout_ns=1000 * MS, watchdog_ns=2000 * MS, stall_ns=5000 * MS))
+    return ControlLoop(arm, LoopConfig(feedback_timeout_ns=1000 * MS, watchdog_ns=1500 * MS, stall_ns=5000 * MS))
 
 
 def drive(loop: ControlLoop, port: str, **config: Any) -> Driver:
