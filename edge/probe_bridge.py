@@ -1,4 +1,4 @@
-"""What the microcontroller of an arm says about itself, and what a person should know. Opens no session, arms nothing."""
+"""What an arm's microcontroller says about itself, and what a person should know. Opens no session, arms nothing."""
 
 from __future__ import annotations
 
@@ -155,7 +155,9 @@ def findings(arm: ArmDescription, report: ControllerReport) -> list[str]:
         )
     names: Sequence[str] = [joint.name for i, joint in enumerate(arm.joints) if state.stale >> i & 1]
     if names:
-        found.append(f"not measured by the microcontroller: {', '.join(names)}: check power, the daisy chain and the ids")
+        found.append(
+            f"not measured by the microcontroller: {', '.join(names)}: check power, the daisy chain and the ids"
+        )
     if report.corrupt:
         found.append(f"{report.corrupt} damaged frames from the microcontroller: check the cable and its shield")
     return found

@@ -1,5 +1,5 @@
-"""The builder of the firmware's table (table/arm_description.h, firmware/arm_table.h): the same C code for the program that
-writes the table and for the driver that compares its hash."""
+"""The builder of the firmware's table (table/arm_description.h, firmware/arm_table.h): the same C code for the program
+that writes the table and for the driver that compares its hash."""
 
 from collections.abc import Sequence
 

@@ -115,9 +115,7 @@ def _joint(joint: Mapping[str, Any], turn: int, stored: Mapping[str, int] | None
     span = (stored["range_min"], stored["range_max"], bool(stored["drive_mode"])) if stored is not None else None
     rates = (joint["max_velocity"], joint["max_acceleration"], joint["max_jerk"])
     normalised = joint["name"] == _NORMALISED
-    made = _arm_table.joint(
-        joint["servo_id"], normalised, joint["lower"], joint["upper"], *rates, span, turn, tick_us
-    )
+    made = _arm_table.joint(joint["servo_id"], normalised, joint["lower"], joint["upper"], *rates, span, turn, tick_us)
     servo_id, limits, *numbers = made
     return JointTable(servo_id, Limits(*limits), *numbers)
 

@@ -1,7 +1,7 @@
-"""The driver on an arm behind a microcontroller end to end: the host-built firmware on a pty, emulated servos behind it.
+"""The driver on an arm behind a microcontroller end to end: host-built firmware on a pty, emulated servos behind it.
 
-The firmware counts a tenth of the time that passes, so that a busy machine is not late for it. How soon it stops, in its
-own time, is judged where the test moves the clock: tests/native/bridge and tests/firmware.
+The firmware counts a tenth of the time that passes, so that a busy machine is not late for it. How soon it stops, in
+its own time, is judged where the test moves the clock: tests/native/bridge and tests/firmware.
 """
 
 from __future__ import annotations
@@ -166,11 +166,9 @@ def test_torque_can_be_kept_and_a_dropped_driver_keeps_it(machine: Machine, loop
     driver.stop()
     assert (driver.snapshot()["torque"], machine.torque) == ("kept on", [1] * 6)
     machine.quiet()
-    port = ControllerPort(machine.port)
-    seen = port.state()
+    seen = ControllerPort(machine.port).state()
     assert seen is not None
     assert (seen.arm, seen.faults) == ("stopped", "emergency stop or a stop message")  # on purpose, not by silence
-    del port
     again = drive(loop, machine.port)
     again.start()
     move_off(loop)
@@ -205,14 +203,12 @@ def test_a_process_that_is_killed_leaves_the_arm_stopped_and_holding(machine: Ma
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    port = ControllerPort(machine.port)
 
     def at_rest() -> bool:
-        seen = port.state()
+        seen = ControllerPort(machine.port).state()
         return seen is not None and (seen.arm, seen.faults) == ("stopped", "no command in time")
 
     eventually(at_rest, "it stops by itself")
-    del port
     assert machine.torque == [1] * 6
     machine.quiet()
     before = len(machine.told())
@@ -336,11 +332,11 @@ def told(port: str, capsys: pytest.CaptureFixture[str], **config: str) -> list[s
 
 
 def test_the_doctor_looks_and_changes_nothing(machine: Machine, tmp_path: Path, capsys: Any) -> None:
-    port = ControllerPort(machine.port)
-    assert port.state() is not None
-    del port
+    assert ControllerPort(machine.port).state() is not None
     lines = told(machine.port, capsys, arm=str(SO101_BRIDGE))
-    words = f"ok     arm       microcontroller, protocol {BRIDGE_PROTOCOL:08x}, configuration {CONFIG:08x}, tick 4 ms, idle"
+    words = (
+        f"ok     arm       microcontroller, protocol {BRIDGE_PROTOCOL:08x}, configuration {CONFIG:08x}, tick 4 ms, idle"
+    )
     assert lines[0].startswith(words)
     assert "(n = 20, worst " in lines[0]
     assert not any(line.startswith("note   the micro") for line in lines)
@@ -355,8 +351,7 @@ def test_the_doctor_looks_and_changes_nothing(machine: Machine, tmp_path: Path, 
     lines = told(machine.port, capsys)  # as servos on a direct bus
     assert lines[0] == "wrong  arm       servos do not answer"
     assert any(f"a microcontroller answers there: describe its arm, --arm {SO101_BRIDGE}" in line for line in lines)
-    port = ControllerPort(machine.port)
-    seen = port.state()
+    seen = ControllerPort(machine.port).state()
     assert seen is not None
     assert seen.session == 0
     assert machine.told() == []
