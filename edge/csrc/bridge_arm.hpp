@@ -57,7 +57,7 @@ private:
     void refuse(const bridge_hello& reply) const;
     void next_state();
     void come_to_rest();
-    void order(bridge_kind kind, const char* what);
+    void order(bridge_kind kind, std::uint16_t latch, const char* what);
     void hold_until_on();
     bool ticks_since(std::uint32_t begin_us, std::uint32_t ticks) const noexcept;
     [[noreturn]] void line_gone() const;

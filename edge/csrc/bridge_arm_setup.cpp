@@ -183,10 +183,9 @@ void BridgeArm::come_to_rest() {
     unwilling("does not bring the arm to rest", "stopped", bridge_arm_name(state_.arm));
 }
 
-// A clear or a release, again when it was lost or came too late. Both name what is latched as of the newest state.
-void BridgeArm::order(bridge_kind kind, const char* what) {
+// A clear or a release of what `latch` names, again when it was lost or came too late.
+void BridgeArm::order(bridge_kind kind, std::uint16_t latch, const char* what) {
     const std::uint32_t first = sequence_ + 1;
-    const std::uint16_t latch = state_.latch;
     std::uint8_t refusal = BRIDGE_ACCEPTED;
     for (int attempt = 0; attempt < kTries; ++attempt) {
         bridge_message message{};
@@ -238,9 +237,10 @@ void BridgeArm::hold_until_on() {
 Joints BridgeArm::engage() {
     engaged_ = false;
     greet();
+    const std::uint16_t latch = state_.latch;  // whatever stops the arm from now on is not cleared
     come_to_rest();
     measure();
-    order(BRIDGE_CLEAR, "does not arm the arm");
+    order(BRIDGE_CLEAR, latch, "does not arm the arm");
     try {
         hold_until_on();
     } catch (const Error&) {
@@ -266,7 +266,7 @@ bool BridgeArm::release() {
     }
     come_to_rest();
     const bool unclear = (state_.faults & BRIDGE_FAULT_DRIVE) != 0;
-    order(BRIDGE_RELEASE, "does not switch torque off");
+    order(BRIDGE_RELEASE, state_.latch, "does not switch torque off");
     const std::uint32_t begin_us = state_.time_us;
     while (!ticks_since(begin_us, kReleasingTicks)) {
         next_state();

@@ -112,6 +112,7 @@ Machine::~Machine() {
 void Machine::run(std::uint32_t us) {
     for (std::uint32_t done = 0; done < us; done += kPollUs) {
         now_us += kPollUs;
+        tapped = tap_at_us && now_us - *tap_at_us < kPollUs;
         servo_line_step(&line, kPollUs);
         box_poll(now_us);
     }
@@ -228,7 +229,7 @@ bool hal_bus_send(const uint8_t* bytes, size_t count) {
 }
 
 bool hal_stop_pressed(void) {
-    return machine->pressed;
+    return machine->pressed || machine->tapped;
 }
 
 bool hal_watchdog_reset(void) {

@@ -43,9 +43,10 @@ struct Machine {
     // A frame from the firmware with one bit flipped, so many times; and to it.
     int damage_down = 0;
     int damage_up = 0;
-    bool mute = false;     // nothing arrives at the computer
-    bool deaf = false;     // nor at the firmware, and the line takes it all the same
-    bool pressed = false;  // the emergency stop
+    bool mute = false;                       // nothing arrives at the computer
+    bool deaf = false;                       // nor at the firmware, and the line takes it all the same
+    bool pressed = false;                    // the emergency stop
+    std::optional<std::uint32_t> tap_at_us;  // pressed at this time, and let go of at once
     bool gone = false;
     // What the computer gets instead of an answer.
     std::optional<bridge_message> impostor;
@@ -63,6 +64,7 @@ struct Machine {
     servo_line line{};
     std::uint32_t now_us = 0xFFFF0000u;  // wraps on the way
     bool watchdog_reset = false;
+    bool tapped = false;
     Pipe down;  // to the computer
     Pipe up;
     std::size_t sent = 0;  // bytes that the computer wrote
