@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::uint8_t kNotMeasured = 1;
 constexpr std::uint8_t kMissed = 3;  // states: one answer that was damaged is nothing to tell
+constexpr int kMostMessages = 256;   // in one go; more than a bus cycle brings, however late it is
 constexpr double kUnit = 4294967296.0;
 constexpr std::int64_t kFastest = std::int64_t{1} << BRIDGE_MAX_VELOCITY_LOG2;
 constexpr std::int64_t kStopTimeout = 5'000'000;
@@ -89,13 +90,14 @@ void BridgeArm::publish(bool silent) noexcept {
 Io BridgeArm::listen(std::int64_t deadline_ns, bool& newer) noexcept {
     bridge_message message;
     newer = false;
-    for (;;) {
+    for (int messages = 0; messages < kMostMessages; ++messages) {
         const Io result = line_.receive(message, newer ? link::kNoWait : deadline_ns);
         if (result != Io::ok) {
             return result == Io::gone ? Io::gone : Io::ok;
         }
         newer = take(message) || newer;
     }
+    return Io::ok;
 }
 
 bridge_order BridgeArm::next_order() noexcept {

@@ -5,6 +5,12 @@
 
 namespace edgearm {
 
+namespace {
+
+constexpr int kMostReads = 8;  // without a deadline: a line that babbles keeps nobody for ever
+
+}  // namespace
+
 BridgePort open_bridge(const std::string& port) {
     auto line = open_unique<link::SerialPort>(port);
     std::string stable = line->stable_path();
@@ -26,7 +32,7 @@ Io BridgeLine::send_stop(std::int64_t deadline_ns) noexcept {
 }
 
 Io BridgeLine::receive(bridge_message& message, std::int64_t deadline_ns) noexcept {
-    for (;;) {
+    for (int reads = 0; deadline_ns != link::kNoWait || reads <= kMostReads; ++reads) {
         while (at_ < end_) {
             if (bridge_parser_push(&parser_, incoming_[at_++], &message)) {
                 return Io::ok;
@@ -37,6 +43,7 @@ Io BridgeLine::receive(bridge_message& message, std::int64_t deadline_ns) noexce
             return result;
         }
     }
+    return Io::timeout;
 }
 
 void BridgeLine::discard_input() noexcept {

@@ -207,7 +207,13 @@ bool hal_upward_send(const uint8_t* bytes, size_t count) {
     if (machine->mute || machine->impostor) {
         return true;
     }
-    if (machine->damage_down > 0) {
+    if (!machine->stuck) {
+        std::copy_n(bytes, count, machine->last.begin());
+        machine->last_length = count;
+    }
+    if (machine->stuck) {
+        machine->down.push(machine->last.data(), machine->last_length);
+    } else if (machine->damage_down > 0) {
         machine->damage_down -= 1;
         machine->down.push(bytes, count / 2);
         const auto wrong = static_cast<std::uint8_t>(bytes[count / 2] ^ 0x10);

@@ -44,6 +44,7 @@ struct Machine {
     int damage_down = 0;
     int damage_up = 0;
     bool mute = false;                       // nothing arrives at the computer
+    bool stuck = false;                      // what arrives there is the same frame, again and again
     bool deaf = false;                       // nor at the firmware, and the line takes it all the same
     bool pressed = false;                    // the emergency stop
     std::optional<std::uint32_t> tap_at_us;  // pressed at this time, and let go of at once
@@ -65,6 +66,8 @@ struct Machine {
     std::uint32_t now_us = 0xFFFF0000u;  // wraps on the way
     bool watchdog_reset = false;
     bool tapped = false;
+    std::array<std::uint8_t, BRIDGE_SERIAL_MAX_FRAME> last{};  // frame of the firmware
+    std::size_t last_length = 0;
     Pipe down;  // to the computer
     Pipe up;
     std::size_t sent = 0;  // bytes that the computer wrote

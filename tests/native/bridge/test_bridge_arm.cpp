@@ -41,17 +41,17 @@ struct Bench {
         REQUIRE(loop.published().state == State::ready);
     }
 
-    void cycles(int count, std::uint32_t tick_us = kTickUs) {
+    void cycles(int count, std::int64_t wait_ns = kPatient) {
         for (int i = 0; i < count; ++i) {
             for (int k = 0; k < 4; ++k) {
                 loop.step(now += kStep, feedback ? &*feedback : nullptr);
                 feedback.reset();
             }
-            machine.run(tick_us);
+            machine.run(kTickUs);
             const Published seen = loop.published();
             const Goals goals{seen.commanded, seen.velocity};
             const bool send = seen.state != State::idle;
-            CHECK(link->cycle(send ? &goals : nullptr, monotonic_ns() + kPatient, feedback) == Io::ok);
+            CHECK(link->cycle(send ? &goals : nullptr, monotonic_ns() + wait_ns, feedback) == Io::ok);
         }
     }
 
@@ -324,6 +324,51 @@ TEST_CASE("a silent servo holds the arm and is named") {
     const Error error = refusal_of([&] { bench.link->engage(); });
     CHECK(error.got == "elbow_flex not measured");
     CHECK(error.fix.find("daisy chain") != std::string::npos);
+}
+
+TEST_CASE("a joint that misses an answer ages, and the others do not") {
+    Bench bench;
+    bench.cycles(3);
+    bench.machine.line.servos[3].silent = true;
+    const std::uint64_t whole = bench.stats.exchanges;
+    bench.cycles(2);
+    CHECK(bench.stats.exchanges <= whole + 1);  // the answer to the question before was on its way
+    const std::int64_t seen = bench.stats.seen_ns[3];
+    CHECK(seen < bench.stats.seen_ns[2]);
+    bench.machine.line.servos[3].silent = false;
+    bench.cycles(5);
+    CHECK(bench.stats.seen_ns[3] > seen);
+    CHECK(bench.stats.exchanges >= whole + 3);
+    CHECK(bench.loop.published().counters.holds_feedback == 0);
+}
+
+TEST_CASE("a state that comes again is no news") {
+    Bench bench;
+    bench.in_motion();
+    bench.machine.stuck = true;
+    bench.cycles(1, 2 * kStep);
+    const std::size_t sent = bench.machine.sent;
+    bench.cycles(kWatchdogCycles, 2 * kStep);
+    CHECK(bench.machine.sent <= sent + BRIDGE_SERIAL_MAX_FRAME);
+    CHECK(bench.loop.published().state == State::fault);
+    CHECK(bench.controller() == "the microcontroller is silent");
+}
+
+TEST_CASE("an arm that has been switched on is held until the loop gives goals, and then only as long as it does") {
+    Bench bench;
+    bench.link->engage();
+    const auto idle_cycles = [&](int count) {
+        for (int i = 0; i < count; ++i) {
+            bench.machine.run(kTickUs);
+            CHECK(bench.link->cycle(nullptr, monotonic_ns() + kPatient, bench.feedback) == Io::ok);
+        }
+    };
+    idle_cycles(20);
+    CHECK(bench.machine.gate().arm == BRIDGE_RUNNING);
+    bench.cycles(3);
+    CHECK(bench.machine.gate().arm == BRIDGE_RUNNING);
+    idle_cycles(6);
+    CHECK(bench.machine.gate().faults == BRIDGE_FAULT_EXPIRED);
 }
 
 TEST_CASE("another table, tick or protocol is refused with both before anything is armed") {
