@@ -15,7 +15,7 @@ DEBIAN := build-essential libegl1 libgl1-mesa-dri
 # what reads the unit and the script of deploy/.
 DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests openssl shellcheck systemd
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
-NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/*)
+NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/* firmware_bridge/table/*)
 
 TASK ?=
 SEED ?=

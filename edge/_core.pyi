@@ -44,6 +44,9 @@ class Arm:
     def pinch_pose(self, joints: ArrayLike) -> PoseTuple:
         """x, y, z and yaw of the pinch point; yaw is the heading, in the base's xy plane, of the pinch frame's +z axis,
         which points from the fixed pad to the moving one: the direction the gripper opens in."""
+    @property
+    def bridge_config(self) -> int | None:
+        """Of an arm behind a microcontroller, the hash of the table that its firmware must have."""
     def to_ticks(self, joints: ArrayLike) -> NDArray[np.int32]: ...
     def from_ticks(self, ticks: ArrayLike) -> NDArray[np.float64]: ...
 
@@ -58,6 +61,50 @@ class ServoBus:
     def ping(self, id: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None: ...
     def read(self, id: int, address: int, length: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None:
         """At most 16 bytes; asked twice where the first answer is lost."""
+
+class ControllerState:
+    """What a microcontroller says every tick (docs/bridge-protocol.md)."""
+
+    arm: str
+    """idle, ready, running, braking or stopped."""
+    faults: str
+    """What is latched, in words; empty for nothing."""
+    joints: int
+    session: int
+    sequence: int
+    time_us: int
+    latch: int
+    """How often something was latched since it started."""
+    stale: int
+    """A bit for each joint that was not measured in the last tick."""
+    age_ms: int
+    """Of the oldest position; 255 is that or more."""
+
+class ControllerIdentity:
+    """What a microcontroller says of itself; `protocol` and `config` are hashes."""
+
+    joints: int
+    tick_us: int
+    protocol: int
+    config: int
+
+BRIDGE_PROTOCOL: int
+"""Hash of the wire header that this core was built with."""
+
+class ControllerPort:
+    """A port and the microcontroller behind it, for tools that look; never beside a driver on the same port.
+
+    LinkError: the port is missing, busy or no serial port.
+    """
+
+    def __init__(self, port: str) -> None: ...
+    def state(self, timeout_ns: int = 1_000_000_000) -> ControllerState | None:
+        """The next one; None when none came."""
+    def identity(self, timeout_ns: int = 200_000_000) -> ControllerIdentity | None:
+        """Asks, and opens no session; None when nobody answered."""
+    @property
+    def corrupt(self) -> int:
+        """Frames that were damaged, or no messages at all."""
 
 class MotorBus:
     """A CAN bus with Damiao motors, for tools that look; never together with a driver on the same port.
@@ -312,6 +359,8 @@ class DriverSnapshot(LoopSnapshot):
     page_faults: int
     """Of the loop's thread since its first step, as of the last log sample."""
     log_dropped: int
+    controller: str
+    """Of an arm behind a microcontroller: why that has stopped the arm, or is silent; else empty."""
     bus: BusCounters
     servos: dict[str, ServoSnapshot]
 
@@ -321,7 +370,7 @@ class Driver:
     Args:
         loop: Stepped by this driver only, from `start` to `stop`; offer chunks and take snapshots as before.
         port: Serial port of the servo bus, a USB adapter or a pty. For an arm on CAN, an adapter that speaks slcan, or
-            the name of an interface of the kernel (`can0`).
+            the name of an interface of the kernel (`can0`). For an arm behind a microcontroller, the microcontroller's.
         reply_timeout_ns: How long one bus cycle may wait for replies; a slow line slows the bus, never the loop.
         bus_period_ns: One bus cycle; ConfigError when the line cannot carry its bytes in that time.
         priority: SCHED_FIFO priority of the loop's thread.

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from edge.arm_fields import FIX, Fields
 from edge.errors import ArmError
 
 SO101 = Path(__file__).parent / "robots" / "so101.json"
 """The description of the arm this project ships."""
+
+SO101_BRIDGE = Path(__file__).parent / "robots" / "so101-bridge.json"
+"""The same arm behind a microcontroller with this project's firmware."""
 
 DAMIAO_BENCH = Path(__file__).parent / "robots" / "damiao-bench.json"
 """An example for CAN: a made-up bench arm of six Damiao motors. Nobody has built it."""
@@ -61,6 +65,14 @@ class FeetechDrive:
 
 
 @dataclass(frozen=True)
+class BridgeDrive:
+    """Servos behind a microcontroller, which does a tick in every `tick_us`."""
+
+    servos: FeetechDrive
+    tick_us: int
+
+
+@dataclass(frozen=True)
 class MotorDescription:
     """One Damiao motor.
 
@@ -103,7 +115,7 @@ class ArmDescription:
     name: str
     joints: tuple[JointDescription, ...]
     frames: tuple[FrameDescription, ...]
-    drive: FeetechDrive | DamiaoDrive
+    drive: FeetechDrive | BridgeDrive | DamiaoDrive
     """What moves it, and so how it is spoken to."""
     ready: tuple[float, ...]
     """Where tasks begin, in joint units."""
@@ -115,15 +127,7 @@ def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
     Raises:
         ArmError: The file is missing, not JSON, or a field is missing or not usable; names the field.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ArmError(f"arm description {path} cannot be read", got=str(error), fix="check the path") from error
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ArmError(f"arm description {path} is not JSON", got=str(error), fix=FIX) from error
-    fields = Fields(str(path), data)
+    fields = Fields(str(path), _with_base(Path(path)))
     on_can = fields.has("damiao")
     rows = [fields.of(entry, f"joints[{i}]") for i, entry in enumerate(fields.list("joints"))]
     joints = tuple(_joint(row, on_can) for row in rows)
@@ -133,7 +137,7 @@ def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
     _distinct(fields, "servo_id", (joint.servo_id for joint in joints))
     names = tuple(joint.name for joint in joints)
     frames = tuple(_frame(fields.of(f, f"frames.{n}"), n, names) for n, f in fields.mapping("frames").items())
-    drive = _damiao(fields, rows, joints) if on_can else _feetech(fields)
+    drive = _damiao(fields, rows, joints) if on_can else _servos(fields)
     ready = fields.vector("ready", len(joints))
     for joint, value in zip(joints, ready, strict=True):
         lower, upper = (0.0, 1.0) if joint.normalised else (joint.lower, joint.upper)
@@ -146,6 +150,31 @@ def load_description(path: str | PathLike[str] = SO101) -> ArmDescription:
         drive=drive,
         ready=ready,
     )
+
+
+def _with_base(path: Path) -> Any:
+    """What a file says, and for what it does not say the file that it extends."""
+    data = _read(path)
+    if not isinstance(data, Mapping) or "extends" not in data:
+        return data
+    base = _read(path.parent / Fields(str(path), data).text("extends"))
+    if not isinstance(base, Mapping) or "extends" in base:
+        raise ArmError(
+            f"arm description {path}: extends", expected="a description that extends none", got=str(data["extends"]),
+            fix=FIX,
+        )  # fmt: skip
+    return {**base, **{name: value for name, value in data.items() if name != "extends"}}
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ArmError(f"arm description {path} cannot be read", got=str(error), fix="check the path") from error
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ArmError(f"arm description {path} is not JSON", got=str(error), fix=FIX) from error
 
 
 def _joint(fields: Fields, on_can: bool) -> JointDescription:
@@ -179,6 +208,13 @@ def _feetech(fields: Fields) -> FeetechDrive:
     return FeetechDrive(
         model_number=servo.integer("model_number", 0, 65535), ticks_per_turn=servo.integer("ticks_per_turn", 2, 65536)
     )
+
+
+def _servos(fields: Fields) -> FeetechDrive | BridgeDrive:
+    if not fields.has("bridge"):
+        return _feetech(fields)
+    bridge = fields.of(fields.mapping("bridge"), "bridge")
+    return BridgeDrive(_feetech(fields), bridge.integer("tick_us", 1000, 10_000))
 
 
 def _motor(joint: Fields) -> Fields:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from edge.arm import ArmDescription, FeetechDrive
+from edge.arm import ArmDescription, BridgeDrive, FeetechDrive
 from edge.errors import ArmError
 from edge.records import read
 
@@ -40,7 +40,7 @@ def load_calibration(path: str | PathLike[str], arm: ArmDescription) -> tuple[Jo
     Raises:
         ArmError: The file cannot be read, has other joints or ids, or a number that no servo can have.
     """
-    drive = arm.drive
+    drive = arm.drive.servos if isinstance(arm.drive, BridgeDrive) else arm.drive
     if not isinstance(drive, FeetechDrive):
         got = "motors that keep their zeros in the arm description"
         raise ArmError(f"a {arm.name} has no calibration file", expected="Feetech servos", got=got, fix="leave it out")

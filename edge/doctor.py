@@ -7,9 +7,9 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from edge import probe, probe_motors
+from edge import probe, probe_bridge, probe_motors
 from edge.api import RobotApi
-from edge.arm import ArmDescription, DamiaoDrive, FeetechDrive, load_description
+from edge.arm import SO101_BRIDGE, ArmDescription, BridgeDrive, DamiaoDrive, FeetechDrive, load_description
 from edge.calibration import load_calibration
 from edge.cameras import Camera
 from edge.config import Loop, RunConfig
@@ -88,6 +88,8 @@ def _motors(config: RunConfig, notes: list[str]) -> str:
     arm = load_description(described(config))
     if isinstance(arm.drive, FeetechDrive):
         return _servos(config, arm, arm.drive, notes)
+    if isinstance(arm.drive, BridgeDrive):
+        return _controller(config, arm, arm.drive, notes)
     from edge._core import MotorBus, describe_motor_status
 
     states = probe_motors.look_at_all(MotorBus(config.port), arm, arm.drive)
@@ -95,8 +97,19 @@ def _motors(config: RunConfig, notes: list[str]) -> str:
     return probe_motors.summary(states)
 
 
+def _controller(config: RunConfig, arm: ArmDescription, drive: BridgeDrive, notes: list[str]) -> str:
+    from edge._core import BRIDGE_PROTOCOL, Arm, ControllerPort
+
+    wanted = Arm(described(config), config.calibration or None).bridge_config
+    assert wanted is not None
+    report = probe_bridge.look(ControllerPort(config.port))
+    probe_bridge.check(arm, drive, report, BRIDGE_PROTOCOL, wanted)
+    notes += probe_bridge.findings(arm, report)
+    return probe_bridge.summary(report)
+
+
 def _servos(config: RunConfig, arm: ArmDescription, drive: FeetechDrive, notes: list[str]) -> str:
-    from edge._core import ServoBus, describe_servo_error
+    from edge._core import ControllerPort, ServoBus, describe_servo_error
 
     calibration = load_calibration(config.calibration, arm) if config.calibration else None
     bus = ServoBus(config.port)
@@ -107,6 +120,10 @@ def _servos(config: RunConfig, arm: ArmDescription, drive: FeetechDrive, notes: 
     silent = ", ".join(f"{joint.servo_id} ({joint.name})" for joint, state in asked if state is None)
     if silent:
         fix = "check power, the daisy chain and the servo ids"
+        if len(others) == 0 and all(state is None for _, state in asked):
+            del bus
+            if probe_bridge.speaks_bridge(ControllerPort(config.port)):
+                fix = f"a microcontroller answers there: describe its arm, --arm {SO101_BRIDGE}"
         raise ArmError("servos do not answer", expected=expected, got=f"silence from {silent}", fix=fix)
     states = [state for _, state in asked if state is not None]
     other = ", ".join(f"{state.id} is model {state.model}" for state in states if state.model != drive.model_number)

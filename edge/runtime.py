@@ -227,7 +227,8 @@ class Run:
             return
         seen = self._machine.driver.snapshot()
         silent = {name: servo["age_ns"] for name, servo in seen["servos"].items() if _old(servo["age_ns"])}
-        got = [seen["link"]] if seen["link"] else [f"{name} answered {_age(age)}" for name, age in silent.items()]
+        got = [seen["controller"]] if seen["controller"] else []
+        got += [seen["link"]] if seen["link"] else [f"{name} answered {_age(age)}" for name, age in silent.items()]
         got += [f"{name}: {servo['error']}" for name, servo in seen["servos"].items() if servo["error"]]
         raise LinkError(
             f"the arm stopped: {seen['fault_cause']}",

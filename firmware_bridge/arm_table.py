@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firmware_bridge._bridge import crc32
-from firmware_bridge._safety import Limits, limits_from
+from firmware_bridge import _arm_table
+from firmware_bridge._safety import Limits
 
 TICK_US = 4000
 """One bus cycle, of the 250 Hz that the direct link runs at as well."""
 
-_POSITION = 1 << 32
-_SCALE = 1 << 48
 _NORMALISED = "gripper"
-_SWIFTEST = 2.0  # times the velocity limit: faster than that no position is believed to change
-_PLAY_RAD = 0.05
-_TRACKING_RAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -53,11 +46,17 @@ class JointTable:
 
     def position(self, encoder: int) -> int:
         """Encoder ticks to the limiter's position."""
-        return self.origin + _nearest(encoder * self.scale, _SCALE // _POSITION)
+        return _arm_table.position(self.numbers, encoder)
 
     def encoder(self, position: int) -> int:
         """The limiter's position to the nearest encoder tick."""
-        return _nearest((position - self.origin) * (_SCALE // _POSITION), self.scale)
+        return _arm_table.encoder(self.numbers, position)
+
+    @property
+    def numbers(self) -> _arm_table.Numbers:
+        """As the C code takes them."""
+        rest = (self.origin, self.scale, self.travel, self.margin, self.tracking)
+        return (self.servo_id, tuple(self.limits), *rest)
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,7 @@ class ArmTable:
     @property
     def config(self) -> int:
         """The hash of it all, as `arm_config` in firmware/arm_table.c computes it."""
-        value = crc32(struct.pack("<BH", len(self.joints), self.tick_us))
-        for joint in self.joints:
-            numbers = (joint.origin, joint.scale, joint.travel, joint.margin, joint.tracking)
-            value = crc32(struct.pack("<IBqqiiiiqqiii", value, joint.servo_id, *joint.limits, *numbers))
-        return value
+        return _arm_table.config(self.tick_us, [joint.numbers for joint in self.joints])
 
     def source(self, name: str) -> str:
         """The table as C."""
@@ -92,13 +87,6 @@ class ArmTable:
             "/* clang-format off */\n"
             f"const arm_table {name} = {{{len(self.joints)}, {self.tick_us}, {{\n{rows}}}}};\n"
         )
-
-
-def _nearest(dividend: int, divisor: int) -> int:
-    """Halves away from zero, as arm_table.c divides."""
-    half = abs(divisor) // 2
-    quotient = (abs(dividend) + half) // abs(divisor)
-    return quotient if (dividend < 0) == (divisor < 0) else -quotient
 
 
 def arm_table(
@@ -124,32 +112,19 @@ def arm_table(
 
 
 def _joint(joint: Mapping[str, Any], turn: int, stored: Mapping[str, int] | None, tick_us: int) -> JointTable:
-    radian = turn / (2 * math.pi)
-    lower, upper = joint["lower"], joint["upper"]
+    span = (stored["range_min"], stored["range_max"], bool(stored["drive_mode"])) if stored is not None else None
+    rates = (joint["max_velocity"], joint["max_acceleration"], joint["max_jerk"])
     normalised = joint["name"] == _NORMALISED
-    span = upper - lower if normalised else 1.0
-    if stored is None:
-        zero, scale = (turn / 2 + lower * radian, span * radian) if normalised else (turn / 2, radian)
-    elif normalised:
-        ends = (stored["range_min"], stored["range_max"])
-        zero, last = reversed(ends) if stored["drive_mode"] else ends
-        scale = last - zero
-    else:
-        zero, scale = (stored["range_min"] + stored["range_max"]) / 2, radian
-        lower = max(lower, (stored["range_min"] - zero) / scale)
-        upper = min(upper, (stored["range_max"] - zero) / scale)
-    if normalised:
-        lower, upper = 0.0, 1.0
-    rates = (joint[f"max_{rate}"] / span for rate in ("velocity", "acceleration", "jerk"))
-    return JointTable(
-        servo_id=joint["servo_id"],
-        limits=limits_from(lower, upper, *rates, tick_us * 1e-6),
-        origin=round(-zero / scale * _POSITION),
-        scale=round(_SCALE / scale),
-        travel=math.ceil(_SWIFTEST * joint["max_velocity"] * tick_us * 1e-6 * radian),
-        margin=math.ceil(_PLAY_RAD * radian),
-        tracking=0 if normalised else math.ceil(_TRACKING_RAD * radian),  # a gripper stops at what it holds
-    )
+    made = _arm_table.joint(joint["servo_id"], normalised, joint["lower"], joint["upper"], *rates, span, turn, tick_us)
+    servo_id, limits, *numbers = made
+    return JointTable(servo_id, Limits(*limits), *numbers)
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """A description, with what it leaves to the one that it extends."""
+    data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    base = _load(path.parent / data["extends"]) if "extends" in data else {}
+    return {**base, **data}
 
 
 def main() -> None:
@@ -159,8 +134,9 @@ def main() -> None:
     parser.add_argument("--name", default="so101_table", help="of the C constant")
     arguments = parser.parse_args()
     calibration = None if arguments.calibration is None else json.loads(arguments.calibration.read_text("utf-8"))
-    description = json.loads(arguments.description.read_text("utf-8"))
-    print(arm_table(description, calibration).source(arguments.name), end="")
+    description = _load(arguments.description)
+    tick_us = description.get("bridge", {}).get("tick_us", TICK_US)
+    print(arm_table(description, calibration, tick_us).source(arguments.name), end="")
 
 
 if __name__ == "__main__":

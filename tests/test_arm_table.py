@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from edge._core import Arm
-from edge.arm import NORMALISED, SO101, load_description
+from edge.arm import NORMALISED, SO101, SO101_BRIDGE, load_description
 from firmware_bridge._safety import REJECTED, Joint, limits_from
 from firmware_bridge.arm_table import TICK_US, ArmTable, arm_table
 
@@ -26,6 +27,14 @@ def table() -> ArmTable:
 
 def test_the_firmware_has_the_table_of_the_description(table: ArmTable) -> None:
     assert (FIRMWARE / "so101_table.c").read_text("utf-8") == table.source("so101_table")
+
+
+def test_a_microcontroller_s_description_gives_the_same_table() -> None:
+    command = [sys.executable, "-m", "firmware_bridge.arm_table", str(SO101_BRIDGE)]
+    assert subprocess.check_output(command, cwd=ROOT, text=True) == (FIRMWARE / "so101_table.c").read_text("utf-8")
+    core = Arm(str(SO101_BRIDGE))
+    assert core.bridge_config == arm_table(DESCRIPTION).config
+    assert Arm(str(SO101)).bridge_config is None
 
 
 def test_both_ends_hash_alike(table: ArmTable, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ W: `tests/native/test_wire.cpp`, loop and link under a clock that the test moves
 | power loss               | on only from where the arm is    | D "start begins at …"; R "a run that was killed …"    |
 | camera stale, gone       | rest, until it is back           | test_a_camera_that_is_stale, R "a camera …" (both)    |
 
-The servos have no watchdog: what stops the arm within 20 ms of its host's silence is the microcontroller. The journal
-that a power loss leaves is tested in `test_memory.py`.
+The servos have no watchdog: what stops the arm within 20 ms of its host's silence is the microcontroller
+(`tests/native/bridge`, `test_bridge_arm.py`). The journal that a power loss leaves is tested in `test_memory.py`.
 """
 
 from __future__ import annotations

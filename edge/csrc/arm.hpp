@@ -41,7 +41,8 @@ struct ServoCalibration {
 };
 
 // Which motors, on which bus. Who speaks to them: arm_link.cpp.
-enum class Drive : std::uint8_t { feetech, damiao };
+// A bridge is Feetech servos behind a microcontroller.
+enum class Drive : std::uint8_t { feetech, damiao, bridge };
 
 // A CAN motor. It holds limits of its own, which give its wire format a meaning and are compared before it runs.
 struct MotorSpec {
@@ -68,10 +69,12 @@ struct ArmSpec {
     std::vector<JointSpec> joints;
     std::vector<FrameSpec> frames;
     Drive drive = Drive::feetech;
-    // Of Feetech servos.
+    // Of Feetech servos, behind a microcontroller too.
     std::uint16_t model_number = 0;
     std::uint32_t ticks_per_turn = 0;
     std::vector<ServoCalibration> calibration;  // one a joint, or none: half a turn is 0 rad
+    // Of a microcontroller.
+    std::uint16_t bridge_tick_us = 0;
     // Of Damiao motors.
     std::vector<MotorSpec> motors;  // one a joint
     double motor_timeout_s = 0;     // silence after which a motor goes off by itself, and limp; 0: never

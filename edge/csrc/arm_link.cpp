@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "bridge_arm.hpp"
+#include "bridge_words.hpp"
 #include "damiao_arm.hpp"
 #include "feetech_arm.hpp"
 
@@ -12,8 +14,9 @@ namespace {
 // A kind of drive: what the rest of the core needs to know of it.
 struct Kind {
     std::unique_ptr<ArmLink> (*open)(const Arm&, const std::string&, LinkStats&);
-    CycleCost (*cost)();
+    CycleCost (*cost)(const Arm&);
     std::string (*describe)(std::uint8_t error);
+    std::string (*controller)(std::uint32_t word);
 };
 
 template <class Link>
@@ -22,20 +25,21 @@ std::unique_ptr<ArmLink> open(const Arm& arm, const std::string& port, LinkStats
 }
 
 // By the value of Drive.
-const std::array<Kind, 2> kKinds{{
+const std::array<Kind, 3> kKinds{{
     {open<FeetechArm>,
-     [] {
+     [](const Arm&) {
          return CycleCost{FeetechArm::kCycleNs, "goals and positions are " + std::to_string(FeetechArm::kCycleBytes) +
                                                     " bytes a cycle at 1 Mbps"};
      },
-     describe_servo_error},
+     describe_servo_error, nullptr},
     {open<DamiaoArm>,
-     [] {
+     [](const Arm&) {
          return CycleCost{DamiaoArm::kCycleNs, "a command and its feedback are " +
                                                    std::to_string(DamiaoArm::kCycleFrames) +
                                                    " CAN frames a cycle at 1 Mbps"};
      },
-     describe_motor_error},
+     describe_motor_error, nullptr},
+    {open<BridgeArm>, BridgeArm::cost, describe_joint_error, describe_controller},
 }};
 
 const Kind& kind_of(const Arm& arm) {
@@ -49,11 +53,16 @@ std::unique_ptr<ArmLink> open_arm(const Arm& arm, const std::string& port, LinkS
 }
 
 CycleCost cycle_cost(const Arm& arm) {
-    return kind_of(arm).cost();
+    return kind_of(arm).cost(arm);
 }
 
 std::string describe_error(const Arm& arm, std::uint8_t error) {
     return kind_of(arm).describe(error);
+}
+
+std::string describe_controller(const Arm& arm, std::uint32_t word) {
+    const auto describe = kind_of(arm).controller;
+    return describe == nullptr ? "" : describe(word);
 }
 
 void PlausibilityGate::reset(const Joints& joints, std::int64_t now_ns) noexcept {

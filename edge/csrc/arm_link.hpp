@@ -39,6 +39,12 @@ private:
     std::array<std::int64_t, kJoints> time_ns_{};
 };
 
+// What the arm is to do in this cycle.
+struct Goals {
+    Joints position{};
+    Joints velocity{};  // joint units per second, where it is then; only an arm that can follow a moving goal uses it
+};
+
 // Written by the bus thread, read by any.
 struct LinkStats {
     std::atomic<std::uint64_t> exchanges{0};  // cycles in which all joints answered
@@ -49,6 +55,7 @@ struct LinkStats {
     std::atomic<std::uint64_t> implausible{0};
     std::array<std::atomic<std::uint8_t>, kJoints> errors{};   // as of the last reply; 0: none (describe_error)
     std::array<std::atomic<std::int64_t>, kJoints> seen_ns{};  // when it last gave a believable position
+    std::atomic<std::uint32_t> controller{0};  // what a microcontroller before the motors says (describe_controller)
 };
 
 // An open link. Opening checks that the arm is the described one, moves nothing and leaves torque as it is.
@@ -70,7 +77,7 @@ public:
 
     // One bus cycle: goals out when there are some, positions in. Io::gone when the line has to be opened again, else
     // the line works. `measured` is filled once every joint has given a believable position since it was filled last.
-    virtual Io cycle(const Joints* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept = 0;
+    virtual Io cycle(const Goals* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept = 0;
 };
 
 // Opens the port and checks the arm. Throws Error (link or arm). `arm` and `stats` must outlive the link.
@@ -80,10 +87,14 @@ std::unique_ptr<ArmLink> open_arm(const Arm& arm, const std::string& port, LinkS
 struct CycleCost {
     std::int64_t ns;
     std::string spent_on;
+    std::int64_t most_ns = 0;  // a longer cycle would leave the motors without a command for too long; 0: none would
 };
 CycleCost cycle_cost(const Arm& arm);
 
 // LinkStats::errors in words, empty for none.
 std::string describe_error(const Arm& arm, std::uint8_t error);
+
+// LinkStats::controller in words, empty when there is nothing to tell, or no microcontroller.
+std::string describe_controller(const Arm& arm, std::uint32_t word);
 
 }  // namespace edgearm

@@ -1,4 +1,5 @@
 #include "bindings.hpp"
+#include "bridge_table.hpp"
 #include "kinematics.hpp"
 
 namespace edgearm::bindings {
@@ -10,8 +11,14 @@ std::array<T, N> fixed(const py::handle& sequence) {
     return sequence.cast<std::array<T, N>>();
 }
 
-// An edge.arm.FeetechDrive or DamiaoDrive.
+// An edge.arm.FeetechDrive, BridgeDrive or DamiaoDrive.
 void add_drive(const py::handle& drive, ArmSpec& spec) {
+    if (py::hasattr(drive, "tick_us")) {
+        add_drive(drive.attr("servos"), spec);
+        spec.drive = Drive::bridge;
+        spec.bridge_tick_us = drive.attr("tick_us").cast<std::uint16_t>();
+        return;
+    }
     if (py::hasattr(drive, "ticks_per_turn")) {
         spec.drive = Drive::feetech;
         spec.model_number = drive.attr("model_number").cast<std::uint16_t>();
@@ -148,6 +155,14 @@ void bind_arm(py::module_& module) {
         .def_property_readonly("max_jerk", [](const Arm& arm) { return limit(arm, &safety_physical::max_jerk); })
         .def("forward", forward_tuple, py::arg("joints"), py::arg("frame") = "pinch")
         .def("pinch_pose", pinch_tuple, py::arg("joints"))
+        .def_property_readonly("bridge_config",
+                               [](const Arm& arm) -> std::optional<std::uint32_t> {
+                                   if (arm.spec().drive != Drive::bridge) {
+                                       return std::nullopt;
+                                   }
+                                   const arm_table table = bridge_table(arm);
+                                   return arm_config(&table);
+                               })
         .def("to_ticks", to_ticks, py::arg("joints"))
         .def("from_ticks", from_ticks, py::arg("ticks"));
 }

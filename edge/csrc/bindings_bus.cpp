@@ -2,6 +2,8 @@
 #include <tuple>
 
 #include "bindings.hpp"
+#include "bridge_line.hpp"
+#include "bridge_words.hpp"
 #include "damiao_bus.hpp"
 #include "feetech_arm.hpp"
 #include "open_link.hpp"
@@ -61,9 +63,64 @@ private:
     DamiaoBus bus_;
 };
 
+// The same for a microcontroller. The interpreter goes on meanwhile.
+class ControllerPort {
+public:
+    explicit ControllerPort(const std::string& port) : line_(open_bridge(port)) { line_.discard_input(); }
+
+    std::optional<bridge_state> state(std::int64_t timeout_ns) {
+        bridge_message message;
+        return wait(BRIDGE_STATE, message, timeout_ns) ? std::optional(message.as.state) : std::nullopt;
+    }
+    // Asks with a hello that cannot open a session, because no protocol has its number.
+    std::optional<bridge_hello> identity(std::int64_t timeout_ns) {
+        bridge_message message{};
+        message.kind = BRIDGE_HELLO;
+        message.as.hello = {kJoints, 1, ~BRIDGE_PROTOCOL, 1, 0, BRIDGE_ACCEPTED};
+        line_.send(message, monotonic_ns() + timeout_ns);
+        return wait(BRIDGE_HELLO_REPLY, message, timeout_ns) ? std::optional(message.as.hello) : std::nullopt;
+    }
+    std::uint64_t corrupt() const { return line_.corrupt(); }
+
+private:
+    bool wait(bridge_kind kind, bridge_message& message, std::int64_t timeout_ns) {
+        const std::int64_t deadline = monotonic_ns() + timeout_ns;
+        Io result = Io::ok;
+        do {
+            result = line_.receive(message, deadline);
+        } while (result == Io::ok && message.kind != kind);
+        return result == Io::ok;
+    }
+
+    BridgeLine line_;
+};
+
 }  // namespace
 
 void bind_bus(py::module_& module) {
+    py::class_<bridge_state>(module, "ControllerState")
+        .def_property_readonly("arm", [](const bridge_state& state) { return bridge_arm_name(state.arm); })
+        .def_property_readonly("faults", [](const bridge_state& state) { return bridge_fault_names(state.faults); })
+        .def_readonly("joints", &bridge_state::joints)
+        .def_readonly("session", &bridge_state::session)
+        .def_readonly("sequence", &bridge_state::sequence)
+        .def_readonly("time_us", &bridge_state::time_us)
+        .def_readonly("latch", &bridge_state::latch)
+        .def_readonly("stale", &bridge_state::stale)
+        .def_readonly("age_ms", &bridge_state::age_ms);
+    py::class_<bridge_hello>(module, "ControllerIdentity")
+        .def_readonly("joints", &bridge_hello::joints)
+        .def_readonly("tick_us", &bridge_hello::tick_us)
+        .def_readonly("protocol", &bridge_hello::protocol)
+        .def_readonly("config", &bridge_hello::config);
+    py::class_<ControllerPort>(module, "ControllerPort")
+        .def(py::init<std::string>(), py::arg("port"))
+        .def("state", &ControllerPort::state, py::arg("timeout_ns") = 1'000'000'000,
+             py::call_guard<py::gil_scoped_release>())
+        .def("identity", &ControllerPort::identity, py::arg("timeout_ns") = 200'000'000,
+             py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("corrupt", &ControllerPort::corrupt);
+    module.attr("BRIDGE_PROTOCOL") = BRIDGE_PROTOCOL;
     py::class_<ServoBus>(module, "ServoBus")
         .def(py::init<std::string>(), py::arg("port"))
         .def("ping", &ServoBus::ping, py::arg("id"), py::arg("timeout_ns") = 50'000'000)

@@ -56,6 +56,8 @@ py::dict snapshot(const Driver& driver) {
     result["deadline_misses"] = stats.deadline_misses;
     result["log_dropped"] = stats.log_dropped;
     result["page_faults"] = stats.page_faults;
+    result["controller"] =
+        describe_controller(driver.loop().arm(), driver.link_stats().controller.load(std::memory_order_relaxed));
     result["bus"] = from_stats(stats, driver.link_stats());
     result["servos"] = from_servos(driver, monotonic_ns());
     return result;

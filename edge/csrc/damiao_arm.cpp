@@ -319,7 +319,7 @@ void DamiaoArm::take(const link::CanFrame& frame, std::array<bool, kJoints>& awa
     stats_.seen_ns[joint].store(now, std::memory_order_relaxed);
 }
 
-Io DamiaoArm::cycle(const Joints* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept {
+Io DamiaoArm::cycle(const Goals* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept {
     measured.reset();
     // An answer that is late is that of an earlier cycle: to take it for this one's would hide its age.
     stats_.stray.fetch_add(bus_.drain(), std::memory_order_relaxed);
@@ -330,7 +330,7 @@ Io DamiaoArm::cycle(const Joints* goals, std::int64_t deadline_ns, std::optional
     Io result = Io::ok;
     for (std::size_t i = 0; i < kJoints && result != Io::gone && result != Io::timeout; ++i) {
         awaited[i] = true;
-        result = commanding ? bus_.send_command(ids_[i], limits_[i], command(i, (*goals)[i]), deadline_ns)
+        result = commanding ? bus_.send_command(ids_[i], limits_[i], command(i, goals->position[i]), deadline_ns)
                             : bus_.send_refresh(ids_[i], deadline_ns);
     }
     link::CanFrame frame;

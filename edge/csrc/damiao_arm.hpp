@@ -33,7 +33,7 @@ public:
     // A motor is believed while it is on, or was never switched on; one with a fault, or that went off by itself, is
     // not: its position ages. After a cycle in which no motor answered, none is commanded until one does: an adapter
     // whose cable is out would keep the frames and send them, stale, once it is in again.
-    Io cycle(const Joints* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept override;
+    Io cycle(const Goals* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept override;
 
 private:
     void identify();

@@ -35,6 +35,11 @@ Driver::Driver(ControlLoop& loop, std::string port, DriverConfig config)
                     "bus_period_ns of at least " + std::to_string(cost.ns) + ": " + cost.spent_on,
                     "bus_period_ns " + std::to_string(config.bus_period_ns), "lower the bus rate (loop.bus_hz)");
     }
+    if (cost.most_ns > 0 && config.bus_period_ns > cost.most_ns) {
+        throw Error(Error::Kind::config, "driver configuration: the arm would stop between two bus cycles",
+                    "bus_period_ns of at most " + std::to_string(cost.most_ns) + ": " + cost.spent_on,
+                    "bus_period_ns " + std::to_string(config.bus_period_ns), "raise the bus rate (loop.bus_hz)");
+    }
     if (config.keep_torque && loop.arm().spec().motor_timeout_s > 0) {
         throw Error(Error::Kind::config, "driver configuration: torque cannot be kept after the run",
                     "keep_torque with motors that stay on without commands (timeout_ms 0 in the arm description)",

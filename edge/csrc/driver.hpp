@@ -71,10 +71,11 @@ struct DriverStats {
 //
 //   stop()                      rest, then off; on, if keep_torque, or if it did not come to rest within 3 s
 //   dropped without stop()      rest, then on: a program that failed must not drop what the arm holds up
-//   start() that fails          motors that were off are off again, motors that were on stay on
+//   start() that fails          motors that were off are off again, motors that were on stay on; what a microcontroller
+//                               has switched on by then stays on
 //   fault, hold, link lost      rest; on until stop() or, after a lost link, for good: nobody can be told
-//   the process dies            nothing is sent any more: the motors hold their last goal (Feetech), or whatever
-//                               motor_timeout_s makes them do (Damiao)
+//   the process dies            nothing is sent any more: the motors hold their last goal (Feetech), do whatever
+//                               motor_timeout_s makes them do (Damiao), or are brought to rest by the microcontroller
 //
 // DriverStats::torque says which it was: "as found", "on", "off", "kept on", or "not off: " and the reason.
 class Driver {

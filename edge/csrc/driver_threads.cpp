@@ -93,7 +93,8 @@ void Driver::bus_cycle(std::int64_t now) noexcept {
     const Published loop = loop_.published();
     const bool send = engaged_ && loop.state != State::idle && now - loop.now_ns < kStaleCommand;
     std::optional<Joints> measured;
-    const Io result = link_->cycle(send ? &loop.commanded : nullptr, now + config_.reply_timeout_ns, measured);
+    const Goals goals{loop.commanded, loop.velocity};
+    const Io result = link_->cycle(send ? &goals : nullptr, now + config_.reply_timeout_ns, measured);
     bus_cycles_.fetch_add(1, std::memory_order_relaxed);
     if (measured) {
         feedback_.write(*measured);

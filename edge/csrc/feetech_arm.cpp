@@ -212,9 +212,9 @@ Io FeetechArm::send_goals(const Joints& goals, std::int64_t deadline_ns) noexcep
     return bus_.sync_write(FEETECH_GOAL_POSITION, ids_, words, deadline_ns);
 }
 
-Io FeetechArm::cycle(const Joints* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept {
+Io FeetechArm::cycle(const Goals* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept {
     measured.reset();
-    if (goals != nullptr && send_goals(*goals, deadline_ns) == Io::gone) {
+    if (goals != nullptr && send_goals(goals->position, deadline_ns) == Io::gone) {
         return Io::gone;
     }
     std::array<WordReply, kJoints> replies{};

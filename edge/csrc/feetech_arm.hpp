@@ -27,7 +27,7 @@ public:
     // Sets no speed or acceleration limit of the servos' own (the loop has them). Every servo has to acknowledge.
     Joints engage() override;
     bool release() override;
-    Io cycle(const Joints* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept override;
+    Io cycle(const Goals* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept override;
 
 private:
     void identify();

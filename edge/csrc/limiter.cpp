@@ -8,10 +8,7 @@
 
 namespace edgearm {
 
-namespace {
-
-// In the arm description's units, which are radians for every joint.
-Error refusal(const JointSpec& joint, safety_verdict verdict, double tick_s) {
+Error limits_refused(const JointSpec& joint, safety_verdict verdict, double tick_s) {
     std::ostringstream lead;
     std::ostringstream got;
     lead << "the limits of joint " << joint.name << " cannot be kept in steps of " << tick_s * 1e3 << " ms";
@@ -53,13 +50,11 @@ Error refusal(const JointSpec& joint, safety_verdict verdict, double tick_s) {
             "correct the joint's entry in the arm description, or choose another loop.rate_hz"};
 }
 
-}  // namespace
-
 Limiter::Limiter(const Arm& arm, std::int64_t tick_ns) : tick_s_(static_cast<double>(tick_ns) * 1e-9) {
     for (std::size_t i = 0; i < kJoints; ++i) {
         const safety_verdict verdict = safety_limits_from(&arm.limits()[i], tick_s_, &limits_[i]);
         if (verdict != SAFETY_LIMITS_OK) {
-            throw refusal(arm.spec().joints[i], verdict, tick_s_);
+            throw limits_refused(arm.spec().joints[i], verdict, tick_s_);
         }
     }
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "arm.hpp"
+#include "error.hpp"
 
 namespace edgearm {
 
@@ -16,6 +17,9 @@ struct Motion {
     Joints velocity{};
     Joints acceleration{};
 };
+
+// Why limits are refused, in the arm description's units: radians for every joint.
+Error limits_refused(const JointSpec& joint, safety_verdict verdict, double tick_s);
 
 class Limiter {
 public:

@@ -42,6 +42,8 @@ public:
     virtual Io read(std::span<std::uint8_t> into, std::int64_t deadline_ns, std::size_t& count) noexcept = 0;
     // Throws away what has come in and was not read.
     virtual void discard_input() noexcept = 0;
+    // The same of what was written and has not gone out; a line that keeps nothing has nothing to do.
+    virtual void discard_output() noexcept {}
 
     Io write(std::span<const std::uint8_t> bytes, std::int64_t deadline_ns) noexcept {
         std::size_t count = 0;

@@ -199,4 +199,8 @@ void SerialPort::discard_input() noexcept {
     ::tcflush(file_, TCIFLUSH);
 }
 
+void SerialPort::discard_output() noexcept {
+    ::tcflush(file_, TCOFLUSH);
+}
+
 }  // namespace edgearm::link

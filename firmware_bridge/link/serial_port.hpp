@@ -30,6 +30,7 @@ public:
     Io write(std::span<const std::uint8_t> bytes, std::int64_t deadline_ns, std::size_t& count) noexcept override;
     Io read(std::span<std::uint8_t> into, std::int64_t deadline_ns, std::size_t& count) noexcept override;
     void discard_input() noexcept override;
+    void discard_output() noexcept override;
 
 private:
     Io lost(int reason) noexcept;

@@ -86,7 +86,7 @@ struct Bench {
                 loop.step(now += kStep, feedback ? &*feedback : nullptr);
                 feedback.reset();
             }
-            const Joints goals = loop.published().commanded;
+            const Goals goals{loop.published().commanded, loop.published().velocity};
             CHECK(link.cycle(&goals, monotonic_ns() + kSecond, feedback) == Io::ok);
         }
     }
@@ -372,7 +372,7 @@ TEST_CASE("damiao: motors that went off for want of commands are cleared by the 
 TEST_CASE("damiao: a link that is gone says so") {
     Bench bench;
     bench.bus.gone = true;
-    const Joints goals = bench.loop.published().commanded;
+    const Goals goals{bench.loop.published().commanded, {}};
     CHECK(bench.link.cycle(&goals, monotonic_ns() + kSecond, bench.feedback) == Io::gone);
     CHECK(!bench.link.release());
 }

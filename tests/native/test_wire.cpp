@@ -44,7 +44,7 @@ struct Bench {
                 loop.step(now += kStep, feedback ? &*feedback : nullptr);
                 feedback.reset();
             }
-            const Joints goals = loop.published().commanded;
+            const Goals goals{loop.published().commanded, loop.published().velocity};
             CHECK(link.cycle(&goals, monotonic_ns() + wait, feedback) == Io::ok);
         }
     }

@@ -1,8 +1,10 @@
-/* The firmware as a program: edgearm_firmware_host --bus TTY [--upward TTY]
+/* The firmware as a program: edgearm_firmware_host --bus TTY [--upward TTY] [--grace MS]
  *
  * Without --upward it makes a pty and prints its path. Standard input holds the buttons: 'S' presses the emergency
  * stop, 'R' lets go, 'H' makes the loop hang until the watchdog ends it; the program ends with its standard input. The
  * watchdog is another process, so that nothing that happens to the firmware happens to it; it starts the firmware anew.
+ * With --grace the clock waits so long for a computer that has armed the arm, and for the servos, before it counts
+ * their silence: for tests on a machine that is too busy to be in time for a motor.
  */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS and B1000000 are no part of POSIX */
@@ -28,8 +30,19 @@ static int upward_port;
 static int bus_port;
 static bool pressed;
 static bool by_watchdog;
+static uint32_t grace_us;
+static uint32_t upward_us;       /* when the computer was last heard, by the machine's clock */
+static uint32_t bus_us;          /* and the servos, or asked */
+static size_t answered;          /* bytes since they were asked */
 static volatile unsigned *kicks; /* shared with the watchdog */
 static firmware fw;
+
+static uint32_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint32_t)((uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u);
+}
 
 /* --- hal.h ---------------------------------------------------------------------------------------------------------
  */
@@ -48,7 +61,9 @@ static bool give(int port, const uint8_t *bytes, size_t count)
 
 size_t hal_upward_read(uint8_t *to, size_t most)
 {
-    return take(upward_port, to, most);
+    const size_t got = take(upward_port, to, most);
+    upward_us = got > 0 ? now_us() : upward_us;
+    return got;
 }
 
 bool hal_upward_send(const uint8_t *bytes, size_t count)
@@ -58,11 +73,16 @@ bool hal_upward_send(const uint8_t *bytes, size_t count)
 
 size_t hal_bus_read(uint8_t *to, size_t most)
 {
-    return take(bus_port, to, most);
+    const size_t got = take(bus_port, to, most);
+    bus_us = got > 0 ? now_us() : bus_us;
+    answered += got;
+    return got;
 }
 
 bool hal_bus_send(const uint8_t *bytes, size_t count)
 {
+    bus_us = now_us();
+    answered = 0;
     return give(bus_port, bytes, count);
 }
 
@@ -84,13 +104,6 @@ void hal_kick_watchdog(void)
 /* --- the machine ---------------------------------------------------------------------------------------------------
  */
 
-static uint32_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint32_t)((uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u);
-}
-
 static void push_buttons(void)
 {
     uint8_t button;
@@ -106,12 +119,47 @@ static void push_buttons(void)
     }
 }
 
+/* Not all servos have answered the last question, and those that will still have time. */
+static bool servos_late(uint32_t real_us)
+{
+    enum { ANSWER = SERVO_BLOCK + FEETECH_OVERHEAD, MOST_US = 200000 };
+    return answered < so101_table.count * (size_t)ANSWER && real_us - bus_us < MOST_US;
+}
+
+/* The computer has been silent for two ticks of the firmware's clock while the arm is armed, and still has time. */
+static bool computer_late(uint32_t clock_us, uint32_t real_us)
+{
+    static uint32_t last_us, heard_us;
+    if (last_us != upward_us) {
+        last_us = upward_us;
+        heard_us = clock_us;
+    }
+    const bool armed = fw.gate.arm == BRIDGE_READY || fw.gate.arm == BRIDGE_RUNNING;
+    return armed && clock_us - heard_us >= 2u * so101_table.tick_us && real_us - upward_us < grace_us;
+}
+
+/* The firmware's clock after the machine's has come to `real_us`. */
+static uint32_t next_us(uint32_t clock_us, uint32_t real_us)
+{
+    static uint32_t last_us;
+    uint32_t passed_us = real_us - last_us;
+    last_us = real_us;
+    if (grace_us == 0) {
+        return real_us;
+    }
+    if (computer_late(clock_us, real_us) || servos_late(real_us)) {
+        passed_us = 0;
+    }
+    return clock_us + (passed_us < so101_table.tick_us ? passed_us : so101_table.tick_us);
+}
+
 static void run(void)
 {
-    firmware_init(&fw, &so101_table, now_us());
+    uint32_t clock_us = now_us();
+    firmware_init(&fw, &so101_table, clock_us);
     for (;;) {
         struct pollfd waiting[] = {{STDIN_FILENO, POLLIN, 0}, {upward_port, POLLIN, 0}, {bus_port, POLLIN, 0}};
-        const uint32_t left_us = fw.due_us - now_us();
+        const uint32_t left_us = fw.due_us - (grace_us == 0 ? now_us() : clock_us);
         const int wait_ms = left_us <= so101_table.tick_us ? (int)(left_us + 999) / 1000 : 0;
         poll(waiting, 3, wait_ms);
         if ((waiting[0].revents & (POLLIN | POLLHUP)) != 0) {
@@ -121,7 +169,8 @@ static void run(void)
             fprintf(stderr, "the servo bus is gone: connect its adapter and start again\n");
             exit(FAILED);
         }
-        firmware_poll(&fw, now_us());
+        clock_us = next_us(clock_us, now_us());
+        firmware_poll(&fw, clock_us);
     }
 }
 
@@ -144,7 +193,7 @@ static int watch(pid_t child)
         if (*kicks != seen) {
             seen = *kicks;
             since = now_us();
-        } else if (now_us() - since > WATCHDOG_US) {
+        } else if (now_us() - since > WATCHDOG_US + grace_us) {
             kill(child, SIGKILL);
             waitpid(child, &status, 0);
             return -1;
@@ -192,12 +241,15 @@ int main(int count, char **words)
 {
     const char *bus = NULL;
     const char *upward = NULL;
+    const char *grace = NULL;
     for (int i = 1; i + 1 < count; i += 2) {
         bus = strcmp(words[i], "--bus") == 0 ? words[i + 1] : bus;
         upward = strcmp(words[i], "--upward") == 0 ? words[i + 1] : upward;
+        grace = strcmp(words[i], "--grace") == 0 ? words[i + 1] : grace;
     }
-    if (bus == NULL || count != (upward == NULL ? 3 : 5)) {
-        fprintf(stderr, "usage: %s --bus TTY [--upward TTY]\n", words[0]);
+    grace_us = grace == NULL ? 0 : (uint32_t)strtoul(grace, NULL, 10) * 1000u;
+    if (bus == NULL || count != 3 + 2 * (upward != NULL) + 2 * (grace != NULL)) {
+        fprintf(stderr, "usage: %s --bus TTY [--upward TTY] [--grace MS]\n", words[0]);
         return USAGE;
     }
     bus_port = open_raw(bus);
