@@ -9,18 +9,20 @@ import subprocess
 import termios
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from firmware_bridge.emulators import BusProcess, KinematicServos
+from firmware_bridge.emulators import BusProcess, KinematicServos, McuProcess, ServoBlock
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware_bridge/firmware"
 _STEP_S = 0.004
+_POSE = (2048, 1500, 2400, 2900, 2048, 2300)
+_EMULATOR_PACE = 0.25  # of real time: a busy machine has time to be in time
 
 
 @dataclass
@@ -30,22 +32,16 @@ class Backend:
     Attributes:
         name: As in the test's name.
         port: The tty to open.
-        servos: The emulated bus; None when the servos are real, or out of sight.
+        servos: State of the emulated servos; None when they are real, or out of sight.
         wiretap: What the servos heard.
-        buttons: The process whose standard input holds the buttons: S, R and H (firmware/ports).
+        press: Pushes a button: S, R or H (firmware/ports); None where a person would have to.
     """
 
     name: str
     port: str
-    servos: BusProcess | None = None
+    servos: ServoBlock | None = None
     wiretap: Path | None = None
-    buttons: subprocess.Popen[bytes] | None = None
-
-    def press(self, button: bytes) -> None:
-        assert self.buttons is not None
-        assert self.buttons.stdin is not None
-        self.buttons.stdin.write(button)
-        self.buttons.stdin.flush()
+    press: Callable[[bytes], None] | None = None
 
 
 def build_host(folder: Path) -> Path:
@@ -78,7 +74,7 @@ def _moved(servos: BusProcess, ending: threading.Event) -> None:
 def emulated_servos(wiretap: Path) -> Iterator[BusProcess]:
     """Six servos, limp, that move while this lasts."""
     ending = threading.Event()
-    with BusProcess(position=(2048, 1500, 2400, 2900, 2048, 2300), wiretap=wiretap) as servos:
+    with BusProcess(position=_POSE, wiretap=wiretap) as servos:
         mover = threading.Thread(target=_moved, args=(servos, ending))
         mover.start()
         try:
@@ -142,9 +138,36 @@ def qemu(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[b
         yield both
 
 
+def _presser(process: subprocess.Popen[bytes]) -> Callable[[bytes], None]:
+    def press(button: bytes) -> None:
+        assert process.stdin is not None
+        process.stdin.write(button)
+        process.stdin.flush()
+
+    return press
+
+
+@contextmanager
+def firmware(name: str, programs: dict[str, Path], wiretap: Path) -> Iterator[Backend]:
+    """The firmware of one port, with emulated servos."""
+    with emulated_servos(wiretap) as servos, STARTERS[name](programs[name], servos) as (process, port):
+        yield Backend(name, port, servos.block, wiretap, _presser(process))
+
+
+@contextmanager
+def emulator(wiretap: Path) -> Iterator[Backend]:
+    """The page read a second time, in Python; its servos are on the same clock."""
+    with McuProcess(position=_POSE, wiretap=wiretap, pace=_EMULATOR_PACE) as mcu:
+        yield Backend("emulator", mcu.port, mcu.block, wiretap, mcu.push)
+
+
 def board() -> Backend:
     """A real one."""
     port = os.environ.get("EDGEARM_HIL_PORT")
     if port is None:
         pytest.skip("no board: name its port in EDGEARM_HIL_PORT")
     return Backend("board", port)
+
+
+BUILDERS = {"host": build_host, "qemu": build_qemu}
+STARTERS = {"host": host, "qemu": qemu}
