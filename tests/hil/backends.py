@@ -46,13 +46,20 @@ class Backend:
 
 def build_host(folder: Path) -> Path:
     """The firmware as a program of this machine."""
-    program = folder / "edgearm_firmware_host"
+    return _compiled(folder / "edgearm_firmware_host", FIRMWARE / "ports/host/main.c")
+
+
+def build_twin(folder: Path) -> Path:
+    """The firmware as a library that a test moves on, tick by tick."""
+    return _compiled(folder / "firmware_twin.so", Path(__file__).with_name("firmware_twin.c"), "-shared", "-fPIC")
+
+
+def _compiled(output: Path, port: Path, *flags: str) -> Path:
     bridge = ROOT / "firmware_bridge"
     include = [f"-I{bridge / part}" for part in ("firmware", "codec", "safety")]
-    sources = [*FIRMWARE.glob("*.c"), FIRMWARE / "ports/host/main.c"]
-    sources += [*(bridge / "codec").glob("*.c"), *(bridge / "safety").glob("*.c")]
-    subprocess.run(["cc", "-std=c99", "-O2", *include, *sources, "-lm", "-o", program], check=True)
-    return program
+    sources = [*FIRMWARE.glob("*.c"), port, *(bridge / "codec").glob("*.c"), *(bridge / "safety").glob("*.c")]
+    subprocess.run(["cc", "-std=c99", "-O2", *flags, *include, *sources, "-lm", "-o", output], check=True)
+    return output
 
 
 def build_qemu(folder: Path) -> Path:
