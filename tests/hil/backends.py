@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware_bridge/firmware"
 _STEP_S = 0.004
 _POSE = (2048, 1500, 2400, 2900, 2048, 2300)
-_EMULATOR_PACE = 0.25  # of real time: a busy machine has time to be in time
+_SLOWER = 4  # device time than ours: a busy machine has time to be in time
 
 
 @dataclass
@@ -124,7 +124,7 @@ def set_to_1_mbps(port: str) -> None:
 
 @contextmanager
 def host(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    with started([program, "--bus", servos.port], r"^(/dev/\S+)") as both:
+    with started([program, "--bus", servos.port, "--slower", str(_SLOWER)], r"^(/dev/\S+)") as both:
         yield both
 
 
@@ -164,7 +164,7 @@ def firmware(name: str, programs: dict[str, Path], wiretap: Path) -> Iterator[Ba
 @contextmanager
 def emulator(wiretap: Path) -> Iterator[Backend]:
     """The page read a second time, in Python; its servos are on the same clock."""
-    with McuProcess(position=_POSE, wiretap=wiretap, pace=_EMULATOR_PACE) as mcu:
+    with McuProcess(position=_POSE, wiretap=wiretap, pace=1 / _SLOWER) as mcu:
         yield Backend("emulator", mcu.port, mcu.block, wiretap, mcu.push)
 
 

@@ -1,8 +1,9 @@
-/* The firmware as a program: edgearm_firmware_host --bus TTY [--upward TTY]
+/* The firmware as a program: edgearm_firmware_host --bus TTY [--upward TTY] [--slower TIMES]
  *
  * Without --upward it makes a pty and prints its path. Standard input holds the buttons: 'S' presses the emergency
  * stop, 'R' lets go, 'H' makes the loop hang until the watchdog ends it; the program ends with its standard input. The
  * watchdog is another process, so that nothing that happens to the firmware happens to it; it starts the firmware anew.
+ * --slower 10 counts a tenth of the time that passes: for a machine that is too busy to be in time for a motor.
  */
 #define _XOPEN_SOURCE 700
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS and B1000000 are no part of POSIX */
@@ -28,6 +29,7 @@ static int upward_port;
 static int bus_port;
 static bool pressed;
 static bool by_watchdog;
+static unsigned slower = 1;
 static volatile unsigned *kicks; /* shared with the watchdog */
 static firmware fw;
 
@@ -88,7 +90,7 @@ static uint32_t now_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint32_t)((uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u);
+    return (uint32_t)(((uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u) / slower);
 }
 
 static void push_buttons(void)
@@ -112,7 +114,7 @@ static void run(void)
     for (;;) {
         struct pollfd waiting[] = {{STDIN_FILENO, POLLIN, 0}, {upward_port, POLLIN, 0}, {bus_port, POLLIN, 0}};
         const uint32_t left_us = fw.due_us - now_us();
-        const int wait_ms = left_us <= so101_table.tick_us ? (int)(left_us + 999) / 1000 : 0;
+        const int wait_ms = left_us <= so101_table.tick_us ? (int)(left_us * slower + 999) / 1000 : 0;
         poll(waiting, 3, wait_ms);
         if ((waiting[0].revents & (POLLIN | POLLHUP)) != 0) {
             push_buttons();
@@ -192,12 +194,15 @@ int main(int count, char **words)
 {
     const char *bus = NULL;
     const char *upward = NULL;
+    const char *times = NULL;
     for (int i = 1; i + 1 < count; i += 2) {
         bus = strcmp(words[i], "--bus") == 0 ? words[i + 1] : bus;
         upward = strcmp(words[i], "--upward") == 0 ? words[i + 1] : upward;
+        times = strcmp(words[i], "--slower") == 0 ? words[i + 1] : times;
     }
-    if (bus == NULL || count != (upward == NULL ? 3 : 5)) {
-        fprintf(stderr, "usage: %s --bus TTY [--upward TTY]\n", words[0]);
+    slower = times == NULL ? 1 : (unsigned)strtoul(times, NULL, 10);
+    if (bus == NULL || slower < 1 || slower > 1000 || count != 3 + 2 * (upward != NULL) + 2 * (times != NULL)) {
+        fprintf(stderr, "usage: %s --bus TTY [--upward TTY] [--slower TIMES, 1 to 1000]\n", words[0]);
         return USAGE;
     }
     bus_port = open_raw(bus);
