@@ -28,7 +28,7 @@ FILES = {
 INCLUDE = [
     f"-I{folder}" for folder in (TESTS, TESTS.parent / "codec", *map(BRIDGE.joinpath, ("firmware", "codec", "safety")))
 ]
-STRICT = ("-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+STRICT = ("-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PROCESSOR_S = 20
 PROGRAMS = ("firmware", "codec")
 
@@ -70,7 +70,8 @@ class Bench:
             objects = [path for path in rest if tests == "firmware" or not self._of_firmware(path)]
             program = self.folder / tests / "program"
             tested = [str(path) for path in (self.folder / tests).glob("*.o")]
-            linked = ["gcc", *tested, *objects, str(self.folder / "mutant.o"), "-lm", "-o", str(program)]
+            parts = [*tested, *objects, str(self.folder / "mutant.o"), "-lm"]
+            linked = ["gcc", "-fsanitize=address,undefined", *parts, "-o", str(program)]
             subprocess.run(linked, check=True, capture_output=True)
             # Processor time, not the clock's: a busy machine must not kill a mutant.
             limited = ["sh", "-c", f'ulimit -t {PROCESSOR_S}; exec "$0"', str(program)]
