@@ -209,18 +209,15 @@ def test_it_goes_where_it_is_sent_within_the_limits(
 
 def test_damaged_answers_do_not_stop_it(computer: Computer, servos: ServoBlock, table: ArmTable) -> None:
     computer.hello()
-    intact_us: int | None = None  # since when, on the arm's clock
-    damages = 0
+    intact = damages = 0
 
     def damaged() -> bool:
-        """Every few cycles; never the same servo's answer twice in a row, which rightly is a fault."""
-        nonlocal intact_us, damages
-        if servos.flip_replies or servos.swap_replies:
-            intact_us = None
-        elif intact_us is None:
-            intact_us = computer.state.time_us
-        elif (computer.state.time_us - intact_us) % 2**32 >= 4 * table.tick_us:
-            intact_us, damages = None, damages + 1
+        """Every few cycles; two answers in a row of the same servo, others late or not, would rightly be a fault."""
+        nonlocal intact, damages
+        pending = servos.flip_replies or servos.swap_replies
+        intact = 0 if pending else intact + (computer.state.stale == 0)
+        if intact == 4:
+            intact, damages = 0, damages + 1
             servos.flip_replies = servos.swap_replies = 1
         return reached(servos)
 
