@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "bench.h"
 
 static void every_error_of_every_servo_stops_the_arm(void)
