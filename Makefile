@@ -20,6 +20,7 @@ NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bri
 TASK ?=
 SEED ?=
 FUZZ_SECONDS ?= 60
+REPEAT ?= 1
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -80,8 +81,8 @@ firmware: $(STAMPS)/built $(STAMPS)/debian-tests ## Build the firmware, host and
 	$(BIN)/cmake --build --preset dev --target edgearm_firmware_host
 	firmware_bridge/firmware/ports/mps2_an386/build.sh build/firmware
 
-hil: $(STAMPS)/built $(STAMPS)/debian-tests ## Hardware-in-the-loop tests: host and QEMU, and a board at EDGEARM_HIL_PORT
-	$(BIN)/python -m pytest tests/hil
+hil: $(STAMPS)/built $(STAMPS)/debian-tests ## Hardware-in-the-loop tests: emulator, host, QEMU, and a board at EDGEARM_HIL_PORT; REPEAT=100 counts flakes
+	$(BIN)/python -m pytest tests/hil --repeat $(REPEAT)
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py

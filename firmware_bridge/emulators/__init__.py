@@ -5,6 +5,9 @@ BusProcess(ids)        the bus in a process of its own, on a pty; `port` is what
 ServoBlock             what servos and physics tell each other; physics may run in any process
 KinematicServos(block) physics for when there is none: goal followed with a speed limit
 
+Mcu(table, bus)        pure: the bridge microcontroller on a virtual clock, with such servos behind it
+McuProcess()           one in a process of its own; `port` speaks the bridge protocol
+
 FaultPlan, Fault       what goes wrong, when and how often; the same for tests, command line and line
 FaultyLine(plan, way)  pure: one direction of a line on which it does
 FaultyPort(port, plan) such a line on a pty, in front of a port
@@ -17,6 +20,7 @@ DamiaoPort()           such motors behind an adapter on a pty; `port` is what a 
 
 python -m firmware_bridge.emulators so101 --fault drop=0.01 --fault overload=3@5s
 python -m firmware_bridge.emulators line /dev/ttyACM0 --fault flip=0.1%,replies
+python -m firmware_bridge.emulators mcu --fault missing=3@5s-6s
 python -m firmware_bridge.emulators slcan
 python -m firmware_bridge.emulators damiao
 """
@@ -32,6 +36,8 @@ from firmware_bridge.emulators.faults import Fault, FaultError, FaultPlan
 from firmware_bridge.emulators.faulty_line import FaultyLine
 from firmware_bridge.emulators.faulty_port import FaultyPort
 from firmware_bridge.emulators.kinematics import KinematicServos
+from firmware_bridge.emulators.mcu import Mcu
+from firmware_bridge.emulators.mcu_process import McuProcess
 from firmware_bridge.emulators.process import BusProcess
 from firmware_bridge.emulators.slcan import SlcanAdapter
 from firmware_bridge.emulators.slcan_ports import SlcanPorts
@@ -49,6 +55,8 @@ __all__ = [
     "FaultyLine",
     "FaultyPort",
     "KinematicServos",
+    "Mcu",
+    "McuProcess",
     "MotorSetting",
     "ServoBlock",
     "ServoBus",

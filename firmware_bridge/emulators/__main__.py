@@ -1,9 +1,12 @@
-"""python -m firmware_bridge.emulators so101 | line | slcan | damiao: devices on ptys, for any client of such."""
+"""python -m firmware_bridge.emulators so101 | mcu | line | slcan | damiao: devices on ptys, for any client of such."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import os
+import select
 import signal
 import sys
 import time
@@ -16,6 +19,7 @@ from firmware_bridge.emulators.faults import SYNTAX, FaultError, FaultPlan
 from firmware_bridge.emulators.faulty_port import FaultyPort
 from firmware_bridge.emulators.framing import SPLITTERS
 from firmware_bridge.emulators.kinematics import KinematicServos
+from firmware_bridge.emulators.mcu_process import SO101_ARM, McuProcess
 from firmware_bridge.emulators.process import SO101_IDS, BusProcess
 from firmware_bridge.emulators.slcan import STYLES, SlcanAdapter
 from firmware_bridge.emulators.slcan_ports import SlcanPorts
@@ -40,6 +44,40 @@ def run_so101(link: Path | None, faults: FaultPlan, quiet: bool) -> None:
                     print(line, flush=True)
             due_s += _PERIOD_S
             time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def run_mcu(
+    arm: Path,
+    calibration: Path | None,
+    link: Path | None,
+    faults: FaultPlan,
+    upward: FaultPlan,
+    pace: float,
+    quiet: bool,
+) -> None:
+    """A bridge microcontroller and its servos, until Ctrl-C. Lines on standard input push its buttons."""
+    description = json.loads(arm.read_text("utf-8"))
+    if "servo" not in description:
+        raise ValueError(f"--arm {arm}: the description of an arm with Feetech servos; this one has none")
+    ids = [joint["servo_id"] for joint in description["joints"]]
+    with (
+        McuProcess(arm, ids, calibration=calibration, link=link, faults=faults, upward_faults=upward, pace=pace) as mcu,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        print(
+            f"bridge microcontroller, servos {', '.join(map(str, ids))}, on {link or mcu.port}; Ctrl-C ends", flush=True
+        )
+        print("S and Enter: emergency stop, R: let go of it, H: hang, P: power dip", flush=True)
+        _say(faults)
+        _say(upward)
+        watch, start_s, listened = Watch(mcu.block), time.monotonic(), [sys.stdin.fileno()]
+        while mcu.running:
+            if select.select(listened, [], [], _LOOK_S)[0]:
+                pushed = os.read(listened[0], 64)
+                listened = listened if pushed else []
+                mcu.push(bytes(byte for byte in pushed.upper() if byte in b"SRHP"))
+            for line in watch.lines(time.monotonic() - start_s) if not quiet else ():
+                print(line, flush=True)
 
 
 def run_line(behind: str, link: Path | None, faults: FaultPlan, protocol: str) -> None:
@@ -102,7 +140,20 @@ def main() -> None:
         epilog=SYNTAX,
         formatter_class=plain,
     )
-    so101.add_argument("--quiet", action="store_true", help="say nothing but the port")
+    mcu = kinds.add_parser(
+        "mcu",
+        help="the microcontroller of docs/bridge-protocol.md, with an arm of such servos behind it",
+        epilog=SYNTAX,
+        formatter_class=plain,
+    )
+    mcu.add_argument("--arm", type=Path, default=SO101_ARM, metavar="FILE", help="the arm's description")
+    mcu.add_argument("--calibration", type=Path, metavar="FILE", help="LeRobot's, if the computer has one")
+    mcu.add_argument(
+        "--upward-fault", action="append", default=[], help="as --fault, on the line to the computer; may be repeated"
+    )
+    mcu.add_argument("--pace", type=float, default=1.0, help="device seconds in a second, at most 1; 1 unless told")
+    for kind in (so101, mcu):
+        kind.add_argument("--quiet", action="store_true", help="say nothing but the port")
     line = kinds.add_parser(
         "line",
         help="a line on which things go wrong, in front of a port",
@@ -123,10 +174,10 @@ def main() -> None:
         "--wrong-limits", type=int, nargs="+", default=[], metavar="ID", help="motors with other limits"
     )
     damiao.add_argument("--missing", type=int, nargs="+", default=[], metavar="ID", help="motors that are not there")
-    for kind in (so101, line):
+    for kind in (so101, mcu, line):
         kind.add_argument("--fault", action="append", default=[], help="what goes wrong, see below; may be repeated")
         kind.add_argument("--seed", type=int, default=0, help="which frames it happens to follows from this number")
-    for kind in (so101, line, slcan, damiao):
+    for kind in (so101, mcu, line, slcan, damiao):
         kind.add_argument("--link", type=Path, help="also make this symbolic link to the pty, e.g. /tmp/so101")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the link is removed
@@ -144,11 +195,15 @@ def main() -> None:
             if faults.on_servos:
                 parser.error(f"--fault {faults.on_servos[0]}: happens to servos, not on a line")
             run_line(arguments.port, arguments.link, faults, arguments.protocol)
+        elif arguments.device == "mcu":
+            upward = FaultPlan.of(arguments.upward_fault, arguments.seed)
+            a = arguments
+            run_mcu(a.arm, a.calibration, a.link, faults, upward, a.pace, a.quiet)
         else:
             run_so101(arguments.link, faults, arguments.quiet)
     except FaultError as error:
         parser.error(f"--fault: {error}")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
 
 

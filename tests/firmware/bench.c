@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32.h"
 #include "hal.h"
 
 bench arm;
@@ -77,8 +78,32 @@ void power_on(int32_t position)
     firmware_init(&arm.fw, &so101_table, arm.now);
 }
 
+static uint32_t told_crc;
+
+/* A number that every machine writes alike, behind those before it. */
+static void chain(uint32_t value)
+{
+    const uint32_t numbers[] = {told_crc, value};
+    uint8_t bytes[8];
+    for (size_t i = 0; i < sizeof bytes; ++i) {
+        bytes[i] = (uint8_t)(numbers[i / 4] >> (8 * (i % 4)) & 0xFF);
+    }
+    told_crc = edgearm_crc32(bytes, sizeof bytes);
+}
+
+uint32_t everything_told(void)
+{
+    return told_crc;
+}
+
 void power_off(void)
 {
+    for (size_t i = 0; i < arm.line.written; ++i) {
+        const servo_write *write = &arm.line.writes[i];
+        chain(write->time_us);
+        chain((uint32_t)write->servo << 8 | write->address);
+        chain((uint32_t)write->value);
+    }
     servo_line_free(&arm.line);
 }
 

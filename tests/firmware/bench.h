@@ -36,6 +36,8 @@ extern bench arm; /* the one that the HAL's functions serve */
 /* Power on, with limp servos at `position`; nothing has been polled yet. */
 void power_on(int32_t position);
 void power_off(void);
+/* CRC-32 of all that servos were told until the last power_off, in all tests: the same on every machine. */
+uint32_t everything_told(void);
 /* Starts the firmware anew, as a reset does; the servos do not notice. */
 void reset(bool by_watchdog);
 

@@ -12,6 +12,6 @@ int main(void)
     test_stop();
     test_faults();
     test_wire();
-    printf("firmware: everything holds\n");
+    printf("firmware: everything holds; what the servos were told: %08lx\n", (unsigned long)everything_told());
     return 0;
 }

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "bench.h"
 
 static void every_error_of_every_servo_stops_the_arm(void)
@@ -128,6 +130,34 @@ static void a_joint_that_does_not_follow_stops_the_arm(void)
     }
 }
 
+/* Twice behind for more than half of the time that is allowed, and there in between. */
+static void one_that_catches_up_does_not(void)
+{
+    power_on(2048);
+    runs(10 * TICK);
+    arms();
+    plan moving = plan_from_here();
+    const arm_joint *joint = &so101_table.joints[0];
+    const int most = FIRMWARE_TRACKING_US / TICK;
+    int64_t goals[SERVOS];
+    for (int i = 0; i < SERVOS; ++i) {
+        goals[i] = moving.joints[i].position;
+    }
+    for (int there = 1; there >= 0; --there) {
+        goals[0] = arm_position(joint, 2048 + there * (joint->tracking + 20));
+        arm.line.servos[0].jammed = true;
+        for (int behind = 0; behind <= most / 2;) {
+            sends_command(plan_step(&moving, goals).targets, EXPIRY);
+            runs(TICK);
+            const int32_t goal = arm_encoder(joint, moving.joints[0].position);
+            behind += abs(arm.line.servos[0].position - goal) > joint->tracking;
+        }
+        arm.line.servos[0].jammed = false;
+        follows(&moving, goals, 200);
+    }
+    power_off();
+}
+
 static void servos_may_come_late_but_not_never(void)
 {
     power_on(2048);
@@ -207,6 +237,7 @@ void test_faults(void)
     a_servo_that_falls_silent_stops_the_arm();
     a_servo_that_restarts_stops_the_arm();
     a_joint_that_does_not_follow_stops_the_arm();
+    one_that_catches_up_does_not();
     servos_may_come_late_but_not_never();
     an_arm_that_cannot_be_measured_is_not_armed();
     a_servo_that_does_not_obey_is_not_armed();

@@ -2,6 +2,8 @@
 
 #include "bench.h"
 
+enum { GOAL_VELOCITY = 46 };
+
 /* Goals are where the servos are, and known to have been understood, before any torque comes on. */
 static void arming_begins_where_the_arm_is(void)
 {
@@ -9,6 +11,7 @@ static void arming_begins_where_the_arm_is(void)
         power_on(2300);
         for (int i = 0; i < SERVOS; ++i) { /* what a torque too early would lead to */
             servo_set_word(&arm.line.servos[i], FEETECH_GOAL_POSITION, 2900);
+            servo_set_word(&arm.line.servos[i], GOAL_VELOCITY, 0x0302); /* an earlier client's own limit */
         }
         runs(10 * TICK);
         sends_hello(77);
@@ -31,7 +34,7 @@ static void arming_begins_where_the_arm_is(void)
         for (int i = 0; i < SERVOS; ++i) {
             const emulated_servo *servo = &arm.line.servos[i];
             REQUIRE(servo->registers[FEETECH_TORQUE_ENABLE] == 1 && servo->registers[FEETECH_ACCELERATION] == 0);
-            REQUIRE(servo_word(servo, FEETECH_GOAL_POSITION) == 2300);
+            REQUIRE(servo_word(servo, FEETECH_GOAL_POSITION) == 2300 && servo_word(servo, GOAL_VELOCITY) == 0);
         }
         power_off();
     }

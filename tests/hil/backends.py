@@ -9,18 +9,21 @@ import subprocess
 import termios
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from firmware_bridge.emulators import BusProcess, KinematicServos
+from firmware_bridge.emulators import BusProcess, KinematicServos, McuProcess, ServoBlock
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware_bridge/firmware"
 _STEP_S = 0.004
+_POSE = (2048, 1500, 2400, 2900, 2048, 2300)
+_SLOWER = 4  # device time than ours: a busy machine has time to be in time
+_GRACE_MS = 400  # that the firmware's clock waits for a computer, or a servo, kept from its turn
 
 
 @dataclass
@@ -30,33 +33,34 @@ class Backend:
     Attributes:
         name: As in the test's name.
         port: The tty to open.
-        servos: The emulated bus; None when the servos are real, or out of sight.
+        servos: State of the emulated servos; None when they are real, or out of sight.
         wiretap: What the servos heard.
-        buttons: The process whose standard input holds the buttons: S, R and H (firmware/ports).
+        press: Pushes a button: S, R or H (firmware/ports); None where a person would have to.
     """
 
     name: str
     port: str
-    servos: BusProcess | None = None
+    servos: ServoBlock | None = None
     wiretap: Path | None = None
-    buttons: subprocess.Popen[bytes] | None = None
-
-    def press(self, button: bytes) -> None:
-        assert self.buttons is not None
-        assert self.buttons.stdin is not None
-        self.buttons.stdin.write(button)
-        self.buttons.stdin.flush()
+    press: Callable[[bytes], None] | None = None
 
 
 def build_host(folder: Path) -> Path:
     """The firmware as a program of this machine."""
-    program = folder / "edgearm_firmware_host"
+    return _compiled(folder / "edgearm_firmware_host", FIRMWARE / "ports/host/main.c")
+
+
+def build_twin(folder: Path) -> Path:
+    """The firmware as a library that a test moves on, tick by tick."""
+    return _compiled(folder / "firmware_twin.so", Path(__file__).with_name("firmware_twin.c"), "-shared", "-fPIC")
+
+
+def _compiled(output: Path, port: Path, *flags: str) -> Path:
     bridge = ROOT / "firmware_bridge"
     include = [f"-I{bridge / part}" for part in ("firmware", "codec", "safety")]
-    sources = [*FIRMWARE.glob("*.c"), FIRMWARE / "ports/host/main.c"]
-    sources += [*(bridge / "codec").glob("*.c"), *(bridge / "safety").glob("*.c")]
-    subprocess.run(["cc", "-std=c99", "-O2", *include, *sources, "-lm", "-o", program], check=True)
-    return program
+    sources = [*FIRMWARE.glob("*.c"), port, *(bridge / "codec").glob("*.c"), *(bridge / "safety").glob("*.c")]
+    subprocess.run(["cc", "-std=c99", "-O2", *flags, *include, *sources, "-lm", "-o", output], check=True)
+    return output
 
 
 def build_qemu(folder: Path) -> Path:
@@ -78,7 +82,7 @@ def _moved(servos: BusProcess, ending: threading.Event) -> None:
 def emulated_servos(wiretap: Path) -> Iterator[BusProcess]:
     """Six servos, limp, that move while this lasts."""
     ending = threading.Event()
-    with BusProcess(position=(2048, 1500, 2400, 2900, 2048, 2300), wiretap=wiretap) as servos:
+    with BusProcess(position=_POSE, wiretap=wiretap) as servos:
         mover = threading.Thread(target=_moved, args=(servos, ending))
         mover.start()
         try:
@@ -121,7 +125,7 @@ def set_to_1_mbps(port: str) -> None:
 
 @contextmanager
 def host(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    with started([program, "--bus", servos.port], r"^(/dev/\S+)") as both:
+    with started([program, "--bus", servos.port, "--grace", str(_GRACE_MS)], r"^(/dev/\S+)") as both:
         yield both
 
 
@@ -142,9 +146,36 @@ def qemu(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[b
         yield both
 
 
+def _presser(process: subprocess.Popen[bytes]) -> Callable[[bytes], None]:
+    def press(button: bytes) -> None:
+        assert process.stdin is not None
+        process.stdin.write(button)
+        process.stdin.flush()
+
+    return press
+
+
+@contextmanager
+def firmware(name: str, programs: dict[str, Path], wiretap: Path) -> Iterator[Backend]:
+    """The firmware of one port, with emulated servos."""
+    with emulated_servos(wiretap) as servos, STARTERS[name](programs[name], servos) as (process, port):
+        yield Backend(name, port, servos.block, wiretap, _presser(process))
+
+
+@contextmanager
+def emulator(wiretap: Path) -> Iterator[Backend]:
+    """The page read a second time, in Python; its servos are on the same clock."""
+    with McuProcess(position=_POSE, wiretap=wiretap, pace=1 / _SLOWER) as mcu:
+        yield Backend("emulator", mcu.port, mcu.block, wiretap, mcu.push)
+
+
 def board() -> Backend:
     """A real one."""
     port = os.environ.get("EDGEARM_HIL_PORT")
     if port is None:
         pytest.skip("no board: name its port in EDGEARM_HIL_PORT")
     return Backend("board", port)
+
+
+BUILDERS = {"host": build_host, "qemu": build_qemu}
+STARTERS = {"host": host, "qemu": qemu}

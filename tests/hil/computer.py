@@ -28,7 +28,7 @@ IDLE, READY, RUNNING, BRAKING, STOPPED = 1, 2, 3, 4, 5
 STOP, EXPIRED, FEEDBACK, DRIVE, RESET = 0x01, 0x02, 0x08, 0x10, 0x100
 BUSY = EXPIRED | FEEDBACK
 """What a machine that is too busy to run this test in real time causes by itself."""
-ACCEPTED, WRONG_CONFIG, NOT_ARMED, WRONG_LATCH, FAULT_PRESENT = 0, 4, 8, 10, 11
+ACCEPTED, WRONG_CONFIG, STALE, NOT_ARMED, WRONG_LATCH, FAULT_PRESENT = 0, 4, 7, 8, 10, 11
 
 _PATIENCE_S = 120.0
 _EXPIRY_MS = 100
@@ -102,7 +102,11 @@ class Computer:
 
     def hello(self, **other: int) -> HelloReply:
         """A new session; returns the answer."""
-        self.session, self.sequence, self.reply = random.randrange(1, 2**32), 0, None
+        self.session, self.sequence = random.randrange(1, 2**32), 0
+        return self._greet(**other)
+
+    def _greet(self, **other: int) -> HelloReply:
+        self.reply = None
         hello = Hello(len(self.table.joints), self.table.tick_us, self.session, self.table.config)._replace(**other)
         self.send(hello)
         self.wait(lambda _: self.reply is not None)
@@ -111,10 +115,10 @@ class Computer:
 
     def clear(self, latch: int | None = None) -> State:
         """Asks to arm; returns the first state that says what became of it."""
-        return self._judged(Clear(*self._order(), self.state.latch if latch is None else latch))
+        return self._judged(Clear, latch)
 
     def release(self) -> State:
-        return self._judged(Release(*self._order(), self.state.latch))
+        return self._judged(Release, None)
 
     def command(self, targets: list[int]) -> None:
         self.send(Command(*self._order(), tuple((position, 0) for position in targets)))
@@ -124,25 +128,30 @@ class Computer:
         self.send(Stop())
         return self.wait(lambda state: state.arm == STOPPED and state.faults & STOP != 0)
 
-    def _judged(self, message: Clear | Release) -> State:
-        before = self.state.time_us
-        self.send(message)
-        # The answer to a message is in the second state behind the one that it was decided on, or later.
-        return self.wait(
-            lambda state: (
-                state.sequence == message.sequence
-                or (state.refusal != ACCEPTED and (state.time_us - before) % 2**32 > 10 * self.table.tick_us)
-            )
-        )
+    def _judged(self, kind: type[Clear | Release], latch: int | None) -> State:
+        """Until it is refused for something else than that this machine was busy, or counts."""
+        while True:
+            self._greet()  # of the session that is open: no more than that no refusal stands after it
+            self.next_state()
+            message = kind(*self._order(), self.state.latch if latch is None else latch)
+            self.send(message)
+            self.wait(lambda state, own=message.sequence: state.sequence == own or state.refusal != ACCEPTED)  # type: ignore[misc]
+            busy = (STALE,) if latch is not None else (STALE, WRONG_LATCH)
+            if self.state.refusal not in busy:
+                return self.state
+
+    def _go_on(self, targets: list[int]) -> None:
+        """A command, and before it a clear where there has to be one. What a busy machine delays is said again."""
+        if self.state.arm in (IDLE, STOPPED):
+            self.send(Clear(*self._order(), self.state.latch))
+        if self.state.arm != BRAKING:
+            self.command(targets)
 
     def arm(self, on: Callable[[], bool] = lambda: True) -> State:
         """Running where it is measured, however often a busy machine lets that expire, and `on`: torque is."""
 
         def again() -> None:
-            if self.state.arm in (IDLE, STOPPED):
-                self.clear()
-            if self.state.arm in (READY, RUNNING):
-                self.command(list(self.state.positions))
+            self._go_on(list(self.state.positions))
 
         return self.wait(lambda state: state.arm == RUNNING and on(), again)
 
@@ -151,9 +160,6 @@ class Computer:
 
         def again() -> None:
             assert self.state.faults & ~BUSY == 0, self.state
-            if self.state.arm in (IDLE, STOPPED):
-                self.clear()
-            if self.state.arm in (READY, RUNNING):
-                self.command(targets)
+            self._go_on(targets)
 
         self.wait(lambda _: reached(), again)
