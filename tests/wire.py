@@ -34,13 +34,20 @@ class Wire:
             at += length
         return heard
 
+    def timed_goals(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Ticks (6,) of every sync_write of goals, with the time of its last byte."""
+        return [
+            (
+                time_ns,
+                np.array([int.from_bytes(frame.params[at : at + 2], "little") for at in range(3, len(frame.params), 3)]),
+            )
+            for time_ns, frame in self.frames()
+            if frame.code == SYNC_WRITE and frame.params[0] == GOAL_POSITION
+        ]
+
     def goals(self, since_ns: int = 0) -> NDArray[np.int64]:
         """Ticks (n, 6) of every sync_write of goals."""
-        rows = [
-            [int.from_bytes(frame.params[at : at + 2], "little") for at in range(3, len(frame.params), 3)]
-            for time_ns, frame in self.frames()
-            if frame.code == SYNC_WRITE and frame.params[0] == GOAL_POSITION and time_ns > since_ns
-        ]
+        rows = [goals for time_ns, goals in self.timed_goals() if time_ns > since_ns]
         return np.array(rows, np.int64).reshape(-1, 6)
 
     def torque(self) -> list[int]:
