@@ -11,6 +11,7 @@ nothing is promised of them here: 20 ms of silence are counted in firmware time 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -27,14 +28,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edge._core import Arm
 from edge.arm import SO101, load_description
 from firmware_bridge.emulators import BusProcess, KinematicServos
 from tests.wire import Wire
 
+ROOT = Path(__file__).resolve().parents[1]
 STANDING = (2048, 1200, 2700, 2700, 2048, 2400)
 PATIENCE_S, STEP_S = 60.0, 0.004
 CARRIED_S = 0.1
@@ -171,7 +172,7 @@ class Judge:
     def count(self, wire: Wire, row: Row) -> None:
         """Every goal that the servos decoded, and every order about torque."""
         timed = wire.timed_goals()
-        for before, now in zip(timed, timed[1:], strict=False):
+        for before, now in itertools.pairwise(timed):
             seconds = min((now[0] - before[0]) * 1e-9, WINDOW_S) + 0.02
             if row.fault in RESTARTS and now[0] - before[0] > CARRIED_S * 1e9:
                 continue  # a new start, from where the arm is by then

@@ -26,7 +26,6 @@ from edge.policy.transforms import square
 from edge.run_log import RunLog
 from edge.types import Chunk, Frame, Observation
 
-
 POLICY_GONE_S = 10.0
 """A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on."""
 

@@ -1,4 +1,4 @@
-"""Nothing that controls asks for the time of day: a wall clock that is set, by a person or by NTP, changes no motion."""
+"""Nothing that controls asks for the time of day: a wall clock that somebody sets changes no motion."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_no_native_code_asks_for_the_time_of_day() -> None:
         assert found is None, f"{path}: {found and found[0]}"
 
 
-@pytest.mark.parametrize("text", ["clock_gettime(CLOCK_REALTIME, &now)", "time(NULL)", "std::chrono::system_clock::now()"])
+@pytest.mark.parametrize(
+    "text", ["clock_gettime(CLOCK_REALTIME, &now)", "time(NULL)", "std::chrono::system_clock::now()"]
+)
 def test_native_code_that_does_is_recognised(text: str) -> None:
     assert WALL_NATIVE.search(text)
 
