@@ -108,6 +108,41 @@ static void found_behind_damage(void)
     }
 }
 
+/* Any garbage costs what a false header can swallow, one longest frame, and nothing behind that. */
+static void any_garbage_is_outlived(void)
+{
+    enum { MOST = 20 };
+    static const uint8_t often[] = {0xFF, 0xFF, 0xFD, 0xFD, 0x00, 0x01, 0x05, 0x55};
+    for (int round = 0; round < 20000; ++round) {
+        uint8_t garbage[300];
+        const size_t length = any_below(sizeof garbage);
+        for (size_t i = 0; i < length; ++i) {
+            garbage[i] = round % 2 != 0 ? (uint8_t)any() : often[any_below(sizeof often)];
+        }
+        uint8_t intact[ROOM];
+        const size_t count = length < 9 ? 0 : any_below(9);
+        const size_t size = dynamixel_status((uint8_t)any_below(0xFD), (uint8_t)any(), garbage, count, intact, ROOM);
+        const size_t swallowed = (MOST + DYNAMIXEL_OVERHEAD) / size + 2;
+        dynamixel_parser parser;
+        dynamixel_frame frame;
+        size_t found = 0;
+        dynamixel_parser_init(&parser, MOST);
+        for (size_t at = 0; at < length;) {
+            at += dynamixel_parser_push(&parser, garbage + at, length - at);
+            while (dynamixel_parser_next(&parser, &frame)) {
+            }
+        }
+        for (size_t sent = 0; sent < swallowed + 3; ++sent) {
+            REQUIRE(dynamixel_parser_push(&parser, intact, size) == size);
+            while (dynamixel_parser_next(&parser, &frame)) {
+                found += frame.id == intact[4] && frame.instruction == DYNAMIXEL_STATUS && frame.count == count;
+            }
+        }
+        REQUIRE(found >= 3);
+        REQUIRE(parser.length == parser.consumed);
+    }
+}
+
 static void buffer_ends(void)
 {
     uint8_t many[DYNAMIXEL_MAX_FRAME + 1] = {0xFF, 0xFF, 0xFD, 0, 1, 0xFD};
@@ -131,4 +166,5 @@ void test_dynamixel(void)
     what_no_sender_makes_is_corrupt();
     found_behind_damage();
     buffer_ends();
+    any_garbage_is_outlived();
 }

@@ -86,10 +86,49 @@ static void one_byte_at_a_time(void)
     REQUIRE(feetech_parser_push(&parser, NULL, 0) == 0);
 }
 
+/* Any garbage costs what a false header can swallow, one longest frame, and nothing behind that. */
+static void any_garbage_is_outlived(void)
+{
+    enum { MOST = 20 };
+    for (int round = 0; round < 20000; ++round) {
+        uint8_t garbage[300];
+        const size_t length = any_below(sizeof garbage);
+        for (size_t i = 0; i < length; ++i) {
+            garbage[i] = round % 2 != 0 ? (uint8_t)any() : (uint8_t)(any() % 4 == 0 ? any() % 8 : 0xFF);
+        }
+        uint8_t params[MOST]; /* without a header: a sum of eight bits would now and then let a false frame pass */
+        for (size_t i = 0; i < MOST; ++i) {
+            params[i] = (uint8_t)any_below(0xFF);
+        }
+        uint8_t intact[ROOM];
+        const size_t size =
+            feetech_status((uint8_t)any_below(0xFE), (uint8_t)any_below(0x80), params, any_below(MOST), intact, ROOM);
+        const size_t swallowed = (MOST + FEETECH_OVERHEAD) / size + 2;
+        feetech_parser parser;
+        feetech_frame frame;
+        size_t found = 0;
+        feetech_parser_init(&parser, MOST);
+        for (size_t at = 0; at < length;) {
+            at += feetech_parser_push(&parser, garbage + at, length - at);
+            while (feetech_parser_next(&parser, &frame)) {
+            }
+        }
+        for (size_t sent = 0; sent < swallowed + 3; ++sent) {
+            REQUIRE(feetech_parser_push(&parser, intact, size) == size);
+            while (feetech_parser_next(&parser, &frame)) {
+                found += frame.id == intact[2] && frame.code == intact[4] && frame.count + FEETECH_OVERHEAD == size;
+            }
+        }
+        REQUIRE(found >= 3);
+        REQUIRE(parser.length == parser.consumed);
+    }
+}
+
 void test_feetech(void)
 {
     vectors();
     found_behind_damage();
     refused();
     one_byte_at_a_time();
+    any_garbage_is_outlived();
 }
