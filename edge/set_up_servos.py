@@ -12,7 +12,7 @@ from edge.probe import Bus
 
 _ID, _TORQUE, _LOCK = 5, 40, 55
 _LAST_ID = 253
-_BRIEF_NS = 5_000_000
+_BRIEF_NS = 20_000_000
 
 
 class WritingBus(Bus, Protocol):

@@ -32,11 +32,13 @@ from typing import Any
 import pytest
 from wire import READ, SYNC_READ, WRITE, Wire
 
-from benchmarks.process_faults import FAULTS, Row, inject, table
+from benchmarks.process_faults import FAULTS, STANDING, Judge, Row, inject, table
 from edge._core import Arm, ControlLoop, Driver
 from edge.arm import SO101
 from edge.errors import ArmError
+from firmware_bridge._feetech import encode_sync_write, encode_write
 from firmware_bridge.emulators import BusProcess
+from firmware_bridge.emulators.server import TAP
 
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 PING = 0x01
@@ -58,6 +60,36 @@ def test_the_table_has_a_row_a_fault() -> None:
         "| host killed | silence | 20 | 0 | 0 | 3 | 0 | 0 |",
         "| NaN | refused | 7 | 0 | 0 | 0 | 0 | 0 |",
     ]
+
+
+def heard(path: Path, said: list[tuple[int, bytes]]) -> Wire:
+    """A wire on which this was said, at times in milliseconds."""
+    path.write_bytes(b"".join(TAP.pack(ms * 1_000_000, len(data)) + data for ms, data in said))
+    return Wire(path)
+
+
+def goal(*ticks: int) -> bytes:
+    return encode_sync_write(42, 2, {id: tick.to_bytes(2, "little") for id, tick in enumerate(ticks, 1)})
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ([(0, goal(*STANDING)), (4, goal(2050, *STANDING[1:]))], {}),
+        ([(0, goal(*STANDING)), (4, goal(2148, *STANDING[1:]))], {"jumps": 1}),
+        ([(0, goal(*STANDING)), (4000, goal(2448, *STANDING[1:]))], {"jumps": 1}),
+        ([(0, goal(3400, *STANDING[1:]))], {"outside": 1}),
+        ([(0, goal(*STANDING)), (4, encode_write(3, 40, b"\0"))], {"torque": 1}),
+    ],
+    ids=["as it should be", "a jump", "a jump after a pause", "outside", "torque off"],
+)
+def test_the_judge_sees_what_must_not_be(
+    said: list[tuple[int, bytes]], counted: dict[str, int], tmp_path: Path
+) -> None:
+    row = Row("host stopped for 0.4 s", "")
+    Judge().count(heard(tmp_path / "wire", said), row)
+    assert {name: value for name, value in vars(row).items() if value and name not in ("fault", "promise")} == counted
+    assert row.kept == (not counted)
 
 
 def file_of(path: Path, change: dict[str, dict[str, int]]) -> Path:
