@@ -32,7 +32,8 @@ from typing import Any
 import pytest
 from wire import READ, SYNC_READ, WRITE, Wire
 
-from benchmarks.process_faults import FAULTS, STANDING, Judge, Row, inject, table
+from benchmarks.fault_bench import STANDING, Judge, Row
+from benchmarks.process_faults import FAULTS, inject, table
 from edge._core import Arm, ControlLoop, Driver
 from edge.arm import SO101
 from edge.errors import ArmError
