@@ -79,10 +79,12 @@ def goal(*ticks: int) -> bytes:
         ([(0, goal(*STANDING)), (4, goal(2050, *STANDING[1:]))], {}),
         ([(0, goal(*STANDING)), (4, goal(2148, *STANDING[1:]))], {"jumps": 1}),
         ([(0, goal(*STANDING)), (4000, goal(2448, *STANDING[1:]))], {"jumps": 1}),
+        ([(0, goal(*STANDING)), (0, goal(2148, *STANDING[1:]))], {}),
+        ([(0, goal(*STANDING)), (0, goal(2448, *STANDING[1:]))], {"jumps": 1}),
         ([(0, goal(3400, *STANDING[1:]))], {"outside": 1}),
         ([(0, goal(*STANDING)), (4, encode_write(3, 40, b"\0"))], {"torque": 1}),
     ],
-    ids=["as it should be", "a jump", "a jump after a pause", "outside", "torque off"],
+    ids=["as it should be", "a jump", "a jump after a pause", "buffered", "a buffered jump", "outside", "torque off"],
 )
 def test_the_judge_sees_what_must_not_be(
     said: list[tuple[int, bytes]], counted: dict[str, int], tmp_path: Path
