@@ -19,8 +19,7 @@ W: `tests/native/test_wire.cpp`, loop and link under a clock that the test moves
 | camera stale, gone       | rest, until it is back           | test_a_camera_that_is_stale, R "a camera …" (both)    |
 
 The servos have no watchdog: what stops the arm within 20 ms of its host's silence is the microcontroller. The journal
-that a power loss leaves is tested in `test_memory.py`. Where each kind of fault is tested and counted, processes, ports
-and clocks among them, is the head of `test_process_faults.py`.
+that a power loss leaves is tested in `test_memory.py`.
 """
 
 from __future__ import annotations
