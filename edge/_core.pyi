@@ -51,16 +51,21 @@ class Arm:
     def from_ticks(self, ticks: ArrayLike) -> NDArray[np.float64]: ...
 
 class ServoBus:
-    """A port and the servos behind it, for tools that look; never beside a driver on the same port.
+    """A port and the servos behind it, for tools that look and set up; never beside a driver on the same port.
 
     Answers are the servo's error bits and what it sent, or None where nobody answered in time. LinkError: the port is
     missing, busy or no serial port.
     """
 
-    def __init__(self, port: str) -> None: ...
+    def __init__(self, port: str, baud: int = 1_000_000) -> None: ...
     def ping(self, id: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None: ...
     def read(self, id: int, address: int, length: int, timeout_ns: int = 50_000_000) -> tuple[int, bytes] | None:
         """At most 16 bytes; asked twice where the first answer is lost."""
+    def write(self, id: int, address: int, data: bytes, timeout_ns: int = 50_000_000) -> bool:
+        """Sent once. False where nobody acknowledged it, and then it may have been obeyed all the same."""
+    @property
+    def corrupt(self) -> int:
+        """Answers with a wrong sum so far, as two servos with one id make them."""
 
 class ControllerState:
     """What a microcontroller says every tick (docs/bridge-protocol.md)."""

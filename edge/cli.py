@@ -51,6 +51,12 @@ a configuration file holds the same and more; flags win over it:
 """
 
 
+_DOCTOR = """\
+Is everything there that a run needs? Without --port it says what is behind each serial port. It reads, and writes only
+what --set-id or --lock asks for: that is said first, and read back.
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand; typed errors go to stderr and end with their exit status."""
     arguments = _parser().parse_args(argv)
@@ -86,8 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-video", action="store_true", help="do not record the front camera")
     run.set_defaults(run=_run)
 
-    doctor = table.add_parser("doctor", help="check bundle, port, cameras and real-time rights; moves nothing")
+    doctor = table.add_parser(
+        "doctor", help="check bundle, port, arm, cameras and real-time rights; moves nothing",
+        description=_DOCTOR, formatter_class=raw,
+    )  # fmt: skip
     _machine_options(doctor)
+    doctor.add_argument(
+        "--set-id", type=int, metavar="N", help="write: the only servo on the bus becomes servo N, and nothing else"
+    )
+    doctor.add_argument("--lock", action="store_true", help="write: lock what the arm's servos have stored")
     doctor.set_defaults(run=_doctor)
 
     report = table.add_parser("report", help="sum up a finished run and draw its timeline again")
@@ -145,10 +158,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from edge import config
-    from edge.doctor import examine
+    from edge.doctor import examine, set_up
     from edge.tabletop import API
 
-    return examine(config.load(arguments.config, overrides(arguments)), API)
+    settings = config.load(arguments.config, overrides(arguments))
+    if arguments.set_id is not None or arguments.lock:
+        return set_up(settings, id=arguments.set_id, lock=arguments.lock)
+    return examine(settings, API)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from edge import probe, probe_bridge, probe_motors
+from edge import find_arms, probe, probe_bridge, probe_motors, set_up_servos
 from edge.api import RobotApi
 from edge.arm import SO101_BRIDGE, ArmDescription, BridgeDrive, DamiaoDrive, FeetechDrive, load_description
 from edge.calibration import load_calibration
@@ -41,6 +41,9 @@ def examine(config: RunConfig, api: RobotApi) -> int:
             wrong.add("arm")
         for note in notes:
             print(f"note   {note}")
+    elif not config.port:
+        for line in _elsewhere(config):
+            print(f"note   {line}")
     for line in _rights(config.loop):
         print(line)
     for finding in examine_machine(Path(config.runs), config.loop.cpu):
@@ -49,9 +52,55 @@ def examine(config: RunConfig, api: RobotApi) -> int:
     return 2 if wrong else 0
 
 
+def set_up(config: RunConfig, *, id: int | None, lock: bool) -> int:
+    """Writes to servos what a person asked for, and says what before it does.
+
+    Args:
+        config: Port and arm.
+        id: Of the only servo on the bus from now on; None to leave ids alone.
+        lock: Lock what the arm's servos have stored.
+
+    Returns:
+        0; what does not work is raised.
+
+    Raises:
+        EdgeError: The port, an arm without such servos, or a servo that did not do it.
+    """
+    from edge._core import ServoBus
+
+    arm = load_description(described(config))
+    _feetech(arm)
+    _port(config)
+    bus = ServoBus(config.port)
+    if id is not None:
+        set_up_servos.set_id(bus, id, print)
+    if lock:
+        set_up_servos.lock(bus, arm, print)
+    return 0
+
+
+def _feetech(arm: ArmDescription) -> FeetechDrive:
+    if not isinstance(arm.drive, FeetechDrive):
+        fix = "use the maker's tool"
+        raise ArmError(f"a {arm.name} has nothing to set up", expected="Feetech servos", got="other motors", fix=fix)
+    return arm.drive
+
+
+def _elsewhere(config: RunConfig) -> list[str]:
+    """What is behind the ports of this machine, where that can be asked."""
+    try:
+        arm = load_description(described(config))
+        drive = _feetech(arm)
+    except EdgeError:
+        return []
+    from edge._core import ServoBus
+
+    return find_arms.look_behind(arm, drive, ServoBus)
+
+
 def _passes(name: str, check: Callable[[], str]) -> bool:
     try:
-        print(f"ok     {name:<9} {check()}")
+        print(f"ok     {name:<9} " + check().replace("\n", "\n                 "))
     except EdgeError as problem:
         print(f"wrong  {name:<9} " + str(problem).replace("\n", "\n                 "))
         return False
@@ -119,18 +168,30 @@ def _servos(config: RunConfig, arm: ArmDescription, drive: FeetechDrive, notes: 
     expected = f"{len(arm.joints)} servos of model {drive.model_number} at 1 Mbps"
     silent = ", ".join(f"{joint.servo_id} ({joint.name})" for joint, state in asked if state is None)
     if silent:
-        fix = "check power, the daisy chain and the servo ids"
-        if len(others) == 0 and all(state is None for _, state in asked):
-            del bus
-            if probe_bridge.speaks_bridge(ControllerPort(config.port)):
-                fix = f"a microcontroller answers there: describe its arm, --arm {SO101_BRIDGE}"
+        found = [state.id for _, state in asked if state is not None] + others
+        corrupt = bus.corrupt
+        del bus
+        if not found and probe_bridge.speaks_bridge(ControllerPort(config.port)):
+            fix = f"a microcontroller answers there: describe its arm, --arm {SO101_BRIDGE}"
+        else:
+            rates = _at_other_rates(config.port, arm) if not found else {}
+            silent_ids = [joint.servo_id for joint, state in asked if state is None]
+            fix = find_arms.why_silent(silent_ids, found, corrupt, rates)
         raise ArmError("servos do not answer", expected=expected, got=f"silence from {silent}", fix=fix)
     states = [state for _, state in asked if state is not None]
     other = ", ".join(f"{state.id} is model {state.model}" for state in states if state.model != drive.model_number)
     if other:
         raise ArmError(f"the arm is not a {arm.name}", expected=expected, got=other, fix="name the port of that arm")
     notes += probe.findings(arm, states, calibration, describe_servo_error)
-    return probe.summary(states)
+    return "\n".join([probe.summary(states), *probe.rows(arm, states)])
+
+
+def _at_other_rates(port: str, arm: ArmDescription) -> dict[int, list[int]]:
+    """Which servos of the arm answer at rates that are not theirs."""
+    from edge._core import ServoBus
+
+    ids = [joint.servo_id for joint in arm.joints]
+    return {baud: find_arms.answering(ServoBus(port, baud), ids) for baud in find_arms.OTHER_BAUDS}
 
 
 def _camera(name: str, config: RunConfig) -> str:

@@ -13,9 +13,11 @@ from edge.errors import ConfigError, LinkError
 _INTERFACES, _CAN = Path("/sys/class/net"), "280"
 
 
-def connected() -> list[str]:
-    """Paths of the serial adapters that are plugged in."""
-    return sorted(str(path) for pattern in ("ttyACM*", "ttyUSB*") for path in Path("/dev").glob(pattern))
+def connected(devices: Path = Path("/dev")) -> list[str]:
+    """Paths of the serial adapters that are plugged in: by the lasting name where there is one, else by number."""
+    lasting = {path.resolve(): path for path in sorted((devices / "serial/by-id").glob("*"), reverse=True)}
+    found = sorted(path for pattern in ("ttyACM*", "ttyUSB*") for path in devices.glob(pattern))
+    return [str(lasting.get(path.resolve(), path)) for path in found]
 
 
 def check_port(port: str, *, can: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ _BRIEF_NS = 5_000_000
 _NEIGHBOURS = range(21)
 _WARM_C, _STEP_V = 10, 0.1
 # Addresses of the STS memory table. One reading may ask for 16 bytes.
-_IDENTITY, _HOMING_OFFSET, _TORQUE, _PRESENT = 0, 31, 40, 56
+_IDENTITY, _HOMING_OFFSET, _TORQUE, _LOCK, _PRESENT = 0, 31, 40, 55, 56
 
 
 class Bus(Protocol):
@@ -35,6 +36,7 @@ class ServoState:
     Attributes:
         model: Model number; 777 is an STS3215.
         errors: Error bits of its last reply.
+        locked: Its stored registers cannot be written.
         stored: What it was calibrated to: homing offset, lowest and highest tick it goes to.
         voltage_v: Now, and the least and the most that it works with.
         temperature_c: Now, and the most that it works with.
@@ -46,6 +48,7 @@ class ServoState:
     firmware: str
     errors: int
     torque: bool
+    locked: bool
     position: int
     stored: tuple[int, int, int]
     voltage_v: tuple[float, float, float]
@@ -58,19 +61,19 @@ def look(bus: Bus, id: int) -> ServoState | None:
     if bus.ping(id) is None:
         return None
     identity, offset = bus.read(id, _IDENTITY, 16), bus.read(id, _HOMING_OFFSET, 2)
-    torque, present = bus.read(id, _TORQUE, 1), bus.read(id, _PRESENT, 8)
+    torque, lock, present = bus.read(id, _TORQUE, 1), bus.read(id, _LOCK, 1), bus.read(id, _PRESENT, 8)
     times: list[float] = []
     for _ in range(ROUND_TRIPS):
         began = time.monotonic_ns()
         if bus.read(id, _PRESENT, 2) is not None:
             times.append((time.monotonic_ns() - began) / 1e6)
-    if identity is None or offset is None or torque is None or present is None or not times:
+    if identity is None or offset is None or torque is None or lock is None or present is None or not times:
         return None
     table, now = identity[1], present[1]
     stored = (_signed(_word(offset[1], 0), 11), _word(table, 9), _word(table, 11))
     return ServoState(
         id=id, model=_word(table, 3), firmware=f"{table[0]}.{table[1]}", errors=present[0], torque=torque[1] != b"\0",
-        position=_signed(_word(now, 0), 15), stored=stored,
+        locked=lock[1] != b"\0", position=_signed(_word(now, 0), 15), stored=stored,
         voltage_v=(now[6] * _STEP_V, table[15] * _STEP_V, table[14] * _STEP_V), temperature_c=(now[7], table[13]),
         round_trips_ms=tuple(times),
     )  # fmt: skip
@@ -88,8 +91,25 @@ def summary(states: Sequence[ServoState]) -> str:
     volts, hottest = min(state.voltage_v[0] for state in states), max(state.temperature_c[0] for state in states)
     return (
         f"{len(states)} servos, firmware {', '.join(sorted({state.firmware for state in states}))}: {volts:.1f} V, "
-        f"{hottest} °C, round trip {statistics.median(times):.2f} ms (n = {len(times)}, worst {max(times):.2f})"
+        f"{hottest} °C, round trip {round_trips(times)}"
     )
+
+
+def round_trips(times_ms: Sequence[float]) -> str:
+    """The times in words."""
+    ranked = sorted(times_ms)
+    last = ranked[min(len(ranked) - 1, math.ceil(0.99 * len(ranked)) - 1)]
+    return f"p50 {statistics.median(ranked):.2f}, p99 {last:.2f} ms (n = {len(ranked)}, worst {ranked[-1]:.2f})"
+
+
+def rows(arm: ArmDescription, states: Sequence[ServoState]) -> list[str]:
+    """One line a joint, in its order: what it was read to be."""
+    return [
+        f"{state.id} {joint.name:<14} at {state.position:>5} of {state.stored[1]} to {state.stored[2]}, offset "
+        f"{state.stored[0]}; {state.voltage_v[0]:.1f} V, {state.temperature_c[0]} °C, "
+        f"p50 {statistics.median(state.round_trips_ms):.2f} ms"
+        for joint, state in zip(arm.joints, states, strict=True)
+    ]
 
 
 def findings(
@@ -122,6 +142,8 @@ def findings(
             found.append(f"{who} stands at {state.position}, outside {least} to {most}: move it back by hand")
         if state.torque:
             found.append(f"{who} holds its pose: torque is on")
+        if not state.locked:
+            found.append(f"{who} is unlocked, a damaged frame could change what it has stored: `edge doctor --lock`")
         if calibration is not None:
             entry = calibration[index]
             wanted = (entry.homing_offset, entry.range_min, entry.range_max)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from edge.arm import ArmDescription, DamiaoDrive, MotorDescription
 from edge.errors import ArmError
+from edge.probe import round_trips
 
 ROUND_TRIPS = 20
 """Questions for the state whose time is taken, a motor."""
@@ -104,10 +104,7 @@ def summary(states: Sequence[MotorState]) -> str:
     """One line on all motors."""
     times = [t for state in states for t in state.round_trips_ms]
     hottest = max(max(state.celsius) for state in states)
-    return (
-        f"{len(states)} motors: {hottest} °C, round trip {statistics.median(times):.2f} ms (n = {len(times)}, worst "
-        f"{max(times):.2f})"
-    )
+    return f"{len(states)} motors: {hottest} °C, round trip {round_trips(times)}"
 
 
 def findings(

@@ -18,13 +18,16 @@ from typing import Any
 
 from edge.api import RobotApi, Transcript
 from edge.config import RunConfig
-from edge.errors import CameraError, EdgeError, LinkError, PlannerError
+from edge.errors import CameraError, EdgeError, LinkError, PlannerError, PolicyError
 from edge.executive import Executive, State
 from edge.machine import Machine
 from edge.motion import Motion
 from edge.policy.transforms import square
 from edge.run_log import RunLog
 from edge.types import Chunk, Frame, Observation
+
+POLICY_GONE_S = 10.0
+"""A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Run:
         self._questions: queue.Queue[tuple[Frame, str, Transcript] | None] = queue.Queue()
         self._answers: queue.Queue[_Planned] = queue.Queue()
         self._blind_since: int | None = None
+        self._acted_ns = 0
 
     def stop(self, reason: str) -> None:
         """Asks the run to end; the arm comes to rest. Safe from a signal handler and any thread."""
@@ -103,11 +107,13 @@ class Run:
             else:
                 self._executive.start(task, time.monotonic_ns())
             self._write_events()
+            self._acted_ns = time.monotonic_ns()
             for thread in threads:
                 thread.start()
-            while threads[0].is_alive():
+            while threads[0].is_alive() and not self._stop.is_set():
                 threads[0].join(0.1)
                 watch()
+                self._check_policy(threads[0])
         finally:
             self.stop("stopped")
             self._questions.put(None)
@@ -133,6 +139,7 @@ class Run:
         executive = self._executive
         due = time.monotonic_ns()
         while not executive.over and not self._stop.is_set():
+            self._acted_ns = time.monotonic_ns()
             if executive.needs_plan:
                 self._take_plan(timeout_s=self._step_ns / 1e9)
                 due = time.monotonic_ns()
@@ -140,7 +147,7 @@ class Run:
             if observation is not None:
                 chunk = executive.act(observation, time.monotonic_ns())
                 self._write_events()
-                if chunk is not None:
+                if chunk is not None and not self._stop.is_set():  # it may come from a policy that hung until now
                     self._offer(chunk)
             self._write_events()
             self._check_arm()
@@ -258,6 +265,18 @@ class Run:
                 tokens=plan.tokens,
             )
             self._answers.put(_Planned(plan))
+
+    # --- main thread ------------------------------------------------------------------------------------------------
+
+    def _check_policy(self, thread: threading.Thread) -> None:
+        silent_s = (time.monotonic_ns() - self._acted_ns) / 1e9
+        if thread.is_alive() and silent_s > POLICY_GONE_S:
+            raise PolicyError(
+                "the policy does not come back",
+                expected=f"a chunk within {POLICY_GONE_S:g} s",
+                got=f"nothing for {silent_s:.1f} s",
+                fix="check what it runs on (driver, memory, temperature), then run again",
+            )
 
     # --- all threads ------------------------------------------------------------------------------------------------
 

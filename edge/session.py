@@ -215,6 +215,7 @@ class _Watch:
         self._cycles = 0
         self._stalls = 0
         self._told = False
+        self._errors: dict[str, str] = {}
 
     def __call__(self) -> None:
         self._motion.collect()
@@ -233,6 +234,11 @@ class _Watch:
             self._stalls = seen["counters"]["holds_stalled"]
             late_ms = seen["lateness_max_ns"] / 1e6
             self._log.write("hold", text=f"the machine left steps of the loop out, at worst for {late_ms:.0f} ms")
+        errors = {name: motor["error"] for name, motor in seen["servos"].items() if motor["error"]}
+        for name in errors:
+            if errors[name] != self._errors.get(name):
+                self._log.write("warning", text=f"{name} reports {errors[name]}: it may have let go")
+        self._errors = errors
         if not self._told:
             self._told = True
             self._log.write("realtime", text=seen["realtime"])

@@ -17,12 +17,18 @@ constexpr int kTries = 2;
 // A port and the servos behind it, for tools that look and set up; never together with a driver on the same port.
 class ServoBus {
 public:
-    explicit ServoBus(const std::string& port) : port_(open_link<link::SerialPort>(port)), bus_(port_) {}
+    ServoBus(const std::string& port, int baud) : port_(open_link<link::SerialPort>(port, baud)), bus_(port_) {}
 
     py::object ping(std::uint8_t id, std::int64_t timeout_ns) { return answer(bus_.ping(id, timeout_ns, 1)); }
     py::object read(std::uint8_t id, std::uint8_t address, std::uint8_t length, std::int64_t timeout_ns) {
         return answer(bus_.read(id, address, length, timeout_ns, kTries));
     }
+    // Once: a write that was obeyed and not acknowledged is found by reading back.
+    bool write(std::uint8_t id, std::uint8_t address, const std::string& data, std::int64_t timeout_ns) {
+        const std::span bytes(reinterpret_cast<const std::uint8_t*>(data.data()), data.size());
+        return bus_.write(id, address, bytes, timeout_ns, 1).io == Io::ok;
+    }
+    std::uint64_t corrupt() const { return bus_.counters().corrupt; }
 
 private:
     static py::object answer(const Reply& reply) {
@@ -122,10 +128,17 @@ void bind_bus(py::module_& module) {
         .def_property_readonly("corrupt", &ControllerPort::corrupt);
     module.attr("BRIDGE_PROTOCOL") = BRIDGE_PROTOCOL;
     py::class_<ServoBus>(module, "ServoBus")
-        .def(py::init<std::string>(), py::arg("port"))
+        .def(py::init<std::string, int>(), py::arg("port"), py::arg("baud") = 1'000'000)
         .def("ping", &ServoBus::ping, py::arg("id"), py::arg("timeout_ns") = 50'000'000)
         .def("read", &ServoBus::read, py::arg("id"), py::arg("address"), py::arg("length"),
-             py::arg("timeout_ns") = 50'000'000);
+             py::arg("timeout_ns") = 50'000'000)
+        .def(
+            "write",
+            [](ServoBus& bus, std::uint8_t id, std::uint8_t address, const py::bytes& data, std::int64_t timeout_ns) {
+                return bus.write(id, address, data, timeout_ns);
+            },
+            py::arg("id"), py::arg("address"), py::arg("data"), py::arg("timeout_ns") = 50'000'000)
+        .def_property_readonly("corrupt", &ServoBus::corrupt);
     using NoGil = py::call_guard<py::gil_scoped_release>;
     py::class_<MotorBus>(module, "MotorBus")
         .def(py::init<std::string>(), py::arg("port"), NoGil())

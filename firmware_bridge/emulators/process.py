@@ -88,6 +88,11 @@ class BusProcess:
         """False once the process has died."""
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The bus's process: stopped by a signal it is an adapter that takes nothing and gives nothing."""
+        return self._process.pid
+
     def close(self) -> None:
         """Ends the process; the port disappears, as an unplugged adapter does."""
         if self._process.poll() is None:

@@ -108,6 +108,73 @@ static void found_behind_damage(void)
     }
 }
 
+enum { MOST = 20, PIECES = 6 };
+
+/* The length of the intact frame that begins here; 0 when none does. */
+static size_t intact_at(const uint8_t *at, size_t left)
+{
+    static const uint8_t header[] = {0xFF, 0xFF, 0xFD, 0x00};
+    if (left < DYNAMIXEL_OVERHEAD || memcmp(at, header, sizeof header) != 0 || at[4] == 0xFD || at[4] == 0xFF) {
+        return 0;
+    }
+    const size_t length = (size_t)(at[5] | at[6] << 8) + 7;
+    if (length < DYNAMIXEL_OVERHEAD || length > left) {
+        return 0;
+    }
+    const uint16_t check = crc(at, length - 2);
+    return at[length - 2] == (check & 0xFF) && at[length - 1] == check >> 8 ? length : 0;
+}
+
+/* Garbage, frames and parts of frames: what is found is what one finds who tries every byte as a beginning. */
+static void nothing_intact_is_lost_behind_garbage(void)
+{
+    static const uint8_t often[] = {0xFF, 0xFF, 0xFD, 0xFD, 0x00, 0x01, 0x05, 0x55};
+    enum { LONGEST = 2 * MOST + DYNAMIXEL_OVERHEAD }; /* with stuffing */
+    size_t all = 0;
+    for (int round = 0; round < 5000; ++round) {
+        uint8_t stream[(PIECES + 1) * LONGEST] = {0};
+        size_t length = 0;
+        for (int piece = 0; piece < PIECES; ++piece) {
+            uint8_t bytes[MOST];
+            for (size_t i = 0; i < MOST; ++i) {
+                bytes[i] = round % 4 == 0 ? (uint8_t)any() : often[any_below(sizeof often)];
+            }
+            size_t count = any_below(MOST);
+            if (piece % 2 == 0) {
+                memcpy(stream + length, bytes, count);
+            } else {
+                count = dynamixel_status((uint8_t)any_below(0xFD), (uint8_t)any(), bytes, count, stream + length,
+                                         sizeof stream - length);
+                count -= any() % 3 == 0 ? any_below((uint32_t)count) : 0;
+                memset(stream + length + count, 0, sizeof stream - length - count);
+            }
+            length += count;
+        }
+        length += LONGEST; /* of zeros: nothing is waited for any more */
+        dynamixel_parser parser;
+        dynamixel_frame frame;
+        dynamixel_parser_init(&parser, LONGEST - DYNAMIXEL_OVERHEAD);
+        size_t at = 0;
+        for (size_t pushed = 0; pushed < length; ++pushed) {
+            REQUIRE(dynamixel_parser_push(&parser, stream + pushed, 1) == 1);
+            while (dynamixel_parser_next(&parser, &frame)) {
+                while (intact_at(stream + at, length - at) == 0) {
+                    at += 1;
+                    REQUIRE(at < length);
+                }
+                REQUIRE(frame.id == stream[at + 4] && frame.instruction == stream[at + 7]);
+                at += intact_at(stream + at, length - at);
+                REQUIRE(at <= pushed + 1);
+                all += 1;
+            }
+        }
+        for (; at < length; ++at) {
+            REQUIRE(intact_at(stream + at, length - at) == 0);
+        }
+    }
+    REQUIRE(all > 5000);
+}
+
 static void buffer_ends(void)
 {
     uint8_t many[DYNAMIXEL_MAX_FRAME + 1] = {0xFF, 0xFF, 0xFD, 0, 1, 0xFD};
@@ -131,4 +198,5 @@ void test_dynamixel(void)
     what_no_sender_makes_is_corrupt();
     found_behind_damage();
     buffer_ends();
+    nothing_intact_is_lost_behind_garbage();
 }

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "check.h"
 #include "feetech.h"
 
@@ -86,10 +88,76 @@ static void one_byte_at_a_time(void)
     REQUIRE(feetech_parser_push(&parser, NULL, 0) == 0);
 }
 
+enum { MOST = 20, PIECES = 6 };
+
+/* The length of the intact frame that begins here; 0 when none does. */
+static size_t intact_at(const uint8_t *at, size_t left)
+{
+    if (left < FEETECH_OVERHEAD || at[0] != 0xFF || at[1] != 0xFF || at[2] == 0xFF || at[3] < 2 || at[3] > MOST + 2) {
+        return 0;
+    }
+    const size_t length = at[3] + 4u;
+    unsigned sum = 0;
+    for (size_t i = 2; i + 1 < length && length <= left; ++i) {
+        sum += at[i];
+    }
+    return length <= left && at[length - 1] == (uint8_t)~sum ? length : 0;
+}
+
+/* Garbage, frames and parts of frames: what is found is what one finds who tries every byte as a beginning. */
+static void nothing_intact_is_lost_behind_garbage(void)
+{
+    size_t all = 0;
+    for (int round = 0; round < 20000; ++round) {
+        uint8_t stream[PIECES * (MOST + FEETECH_OVERHEAD) + MOST + FEETECH_OVERHEAD] = {0};
+        size_t length = 0;
+        for (int piece = 0; piece < PIECES; ++piece) {
+            uint8_t bytes[MOST];
+            for (size_t i = 0; i < MOST; ++i) {
+                bytes[i] = (uint8_t)(any() % 3 == 0 ? 0xFF : any() % (round % 2 != 0 ? 256 : 8));
+            }
+            size_t count = any_below(MOST);
+            if (piece % 2 == 0) {
+                memcpy(stream + length, bytes, count);
+            } else {
+                count = feetech_status((uint8_t)any_below(0xFE), (uint8_t)any(), bytes, count, stream + length,
+                                       sizeof stream - length);
+                count -= any() % 3 == 0 ? any_below((uint32_t)count) : 0;
+                memset(stream + length + count, 0, sizeof stream - length - count);
+            }
+            length += count;
+        }
+        length += MOST + FEETECH_OVERHEAD; /* of zeros: nothing is waited for any more */
+        feetech_parser parser;
+        feetech_frame frame;
+        feetech_parser_init(&parser, MOST);
+        size_t at = 0;
+        for (size_t pushed = 0; pushed < length; ++pushed) {
+            REQUIRE(feetech_parser_push(&parser, stream + pushed, 1) == 1);
+            while (feetech_parser_next(&parser, &frame)) {
+                while (intact_at(stream + at, length - at) == 0) {
+                    at += 1;
+                    REQUIRE(at < length);
+                }
+                REQUIRE(frame.id == stream[at + 2] && frame.code == stream[at + 4]);
+                REQUIRE(memcmp(frame.params, stream + at + 5, frame.count) == 0);
+                at += intact_at(stream + at, length - at);
+                REQUIRE(at <= pushed + 1);
+                all += 1;
+            }
+        }
+        for (; at < length; ++at) {
+            REQUIRE(intact_at(stream + at, length - at) == 0);
+        }
+    }
+    REQUIRE(all > 20000);
+}
+
 void test_feetech(void)
 {
     vectors();
     found_behind_damage();
     refused();
     one_byte_at_a_time();
+    nothing_intact_is_lost_behind_garbage();
 }
