@@ -120,10 +120,10 @@ def _joint(joint: Mapping[str, Any], turn: int, stored: Mapping[str, int] | None
     return JointTable(servo_id, Limits(*limits), *numbers)
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    """A description, with what it leaves to the one that it extends."""
+def read_description(path: Path) -> Mapping[str, Any]:
+    """An arm description, with what it leaves to the one that it extends."""
     data: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    base = _load(path.parent / data["extends"]) if "extends" in data else {}
+    base = read_description(path.parent / data["extends"]) if "extends" in data else {}
     return {**base, **data}
 
 
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--name", default="so101_table", help="of the C constant")
     arguments = parser.parse_args()
     calibration = None if arguments.calibration is None else json.loads(arguments.calibration.read_text("utf-8"))
-    description = _load(arguments.description)
+    description = read_description(arguments.description)
     tick_us = description.get("bridge", {}).get("tick_us", TICK_US)
     print(arm_table(description, calibration, tick_us).source(arguments.name), end="")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import select
 import signal
@@ -12,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from firmware_bridge.arm_table import read_description
 from firmware_bridge.emulators.can_bus import CanBus, EchoNode
 from firmware_bridge.emulators.damiao import MODELS, bench_arm
 from firmware_bridge.emulators.damiao_port import DamiaoPort
@@ -56,7 +56,7 @@ def run_mcu(
     quiet: bool,
 ) -> None:
     """A bridge microcontroller and its servos, until Ctrl-C. Lines on standard input push its buttons."""
-    description = json.loads(arm.read_text("utf-8"))
+    description = read_description(arm)
     if "servo" not in description:
         raise ValueError(f"--arm {arm}: the description of an arm with Feetech servos; this one has none")
     ids = [joint["servo_id"] for joint in description["joints"]]

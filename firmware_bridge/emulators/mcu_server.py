@@ -16,7 +16,7 @@ import tty
 from pathlib import Path
 from typing import BinaryIO
 
-from firmware_bridge.arm_table import arm_table
+from firmware_bridge.arm_table import arm_table, read_description
 from firmware_bridge.emulators.block import ServoBlock
 from firmware_bridge.emulators.bus import ServoBus
 from firmware_bridge.emulators.faults import FaultPlan
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--wiretap", type=Path)
     arguments = parser.parse_args()
     calibration = None if arguments.calibration is None else json.loads(arguments.calibration.read_text("utf-8"))
-    table = arm_table(json.loads(arguments.arm.read_text("utf-8")), calibration)
+    table = arm_table(read_description(arguments.arm), calibration)
     block = ServoBlock.attach(arguments.descriptor)
     plan = FaultPlan.of(arguments.upward_fault, arguments.seed)
     upward = {way: FaultyLine(plan, way, "cobs") for way in ("requests", "replies")}
