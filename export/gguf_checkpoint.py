@@ -1,8 +1,8 @@
 """A Hugging Face checkpoint as llama.cpp's converter expects to find it.
 
 transformers 5 writes some things otherwise than the checkpoints that the converter was made for: no architecture for
-the text half, no list of special tokens, and the tensors of some vision towers under shorter names. The checkpoint is not
-touched: the converter is shown a folder of links with the few files in it that must read differently.
+the text half, no list of special tokens, and the tensors of some vision towers under shorter names. The checkpoint is
+not touched: the converter is shown a folder of links with the few files in it that must read differently.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ _RENAMED = {
         "multi_modal_projector.": "model.multi_modal_projector.",
     },
     "Gemma3ForConditionalGeneration": {
-        "vision_tower.embeddings.": "vision_tower.vision_model.embeddings.",
-        "vision_tower.encoder.": "vision_tower.vision_model.encoder.",
-        "vision_tower.post_layernorm.": "vision_tower.vision_model.post_layernorm.",
+        "vision_tower.vision_model.": "vision_tower.vision_model.",
+        "vision_tower.": "vision_tower.vision_model.",
     },
 }
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model")
@@ -141,7 +140,9 @@ def _tokenizer(folder: Path) -> dict[str, Any] | None:
     if "added_tokens_decoder" in config or not core.is_file():
         return None
     added = _json(core, "what save_pretrained of a tokenizer writes").get("added_tokens") or []
-    config["added_tokens_decoder"] = {str(token["id"]): token for token in added}
+    config["added_tokens_decoder"] = {
+        str(token["id"]): {key: value for key, value in token.items() if key != "id"} for token in added
+    }
     return config
 
 

@@ -14,6 +14,10 @@ from export.gguf_importance import Importance
 from export.gguf_types import file_type
 from export.staging import raise_if_full
 
+#: Tensors that llama.cpp can only compute with as f16, and crashes on otherwise: Gemma 3 transposes its projection.
+_KEPT_F16 = (rb"^mm\.input_projection\.weight$",)
+_F16 = 1  # enum ggml_type
+
 
 def quantize(source: Path, out: Path, name: str, importance: Importance | None = None) -> None:
     """Write one GGUF as another type with `llama_model_quantize`.
@@ -38,6 +42,10 @@ def quantize(source: Path, out: Path, name: str, importance: Importance | None =
     params = llama.llama_model_quantize_default_params()
     params.ftype, params.nthread = kind.number, 1
     kept = _matrix(llama, importance or {})
+    overrides = (llama.llama_model_tensor_override * (len(_KEPT_F16) + 1))()
+    for slot, pattern in zip(overrides, _KEPT_F16, strict=False):
+        slot.pattern, slot.type = pattern, _F16
+    params.tt_overrides = overrides
     if importance:
         params.imatrix = kept[0]
     status = llama.llama_model_quantize(str(source).encode(), str(out).encode(), params)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,23 @@ from export.errors import ExportError
 from export.gguf_types import FILE_TYPES
 from export.planner_export import MMPROJ_FILE, MODEL_FILE, REPORT_FILE, Wish, export
 from export.planner_gate import GeneralGate, RobotGate
-from export.planner_memory import measure
 from export.planner_parity import FULL_LIMITS, QUANTIZED_LIMITS, Limits
 
 __all__ = ["COMMAND", "MMPROJ_FILE", "MODEL_FILE", "REPORT_FILE", "export_planner", "export_vlm", "training_facts"]
 
+_DEFAULT = Wish()
+
 _DESCRIPTION = """\
 Convert a vision-language checkpoint (Hugging Face folder) with llama.cpp's own converter, quantize its two halves, and
-compare them with PyTorch: tokens, picture embeddings, logits and greedy answers. Writes planner.gguf, planner-mmproj.gguf
-and planner.json (the figures). Nothing is written if a comparison fails; the error says which larger type would pass, and the
-exit status is 3.
+compare them with PyTorch: tokens, picture embeddings, logits and greedy answers. Writes planner.gguf,
+planner-mmproj.gguf and planner.json (the figures). Nothing is written if a comparison fails; the error says which
+larger type would pass, and the exit status is 3.
 
 examples:
   a planner of the robot API, which `edge run` runs (docs/planner-format.md):
     python -m export planner --checkpoint checkpoints/planner --cases checkpoints/planner/cases.npz --out build/planner
   any other vision-language model (docs/planner-export.md):
-    python -m export planner --checkpoint ~/SmolVLM-256M --prompts mine.jsonl --max-mb 200 --calibration more.jsonl --out build/smolvlm
+    python -m export planner --checkpoint ~/SmolVLM-256M --prompts mine.jsonl --max-mb 200 --out build/smolvlm
 """
 
 
@@ -40,7 +40,7 @@ def export_planner(
     cases_file: Path,
     out: Path,
     *,
-    wish: Wish = Wish(),
+    wish: Wish = _DEFAULT,
     full: Limits = FULL_LIMITS,
 ) -> dict[str, Any]:
     """Export the planner of a robot API.
@@ -62,13 +62,11 @@ def export_planner(
     """
     facts = training_facts(checkpoint, api)
     gate = RobotGate(api, checkpoint, cases_file, full)
-    size = int(gate.describe()["image_size"])
-    memory = partial(measure, image_size=size, context=None)
-    return export(checkpoint, out, gate, wish, memory=memory, facts={"training": facts})
+    return export(checkpoint, out, gate, wish, facts={"training": facts})
 
 
 def export_vlm(
-    checkpoint: Path, prompts: Path, out: Path, *, wish: Wish = Wish(), answer_tokens: int = 32, context: int = 2048
+    checkpoint: Path, prompts: Path, out: Path, *, wish: Wish = _DEFAULT, answer_tokens: int = 32, context: int = 2048
 ) -> dict[str, Any]:
     """Export any vision-language model that llama.cpp's converter takes.
 
@@ -88,8 +86,7 @@ def export_vlm(
         ParityError: If the files do not do what the checkpoint does.
     """
     gate = GeneralGate(checkpoint, prompts, answer_tokens=answer_tokens, context=context)
-    memory = partial(measure, image_size=448, context=context)
-    return export(checkpoint, out, gate, wish, memory=memory)
+    return export(checkpoint, out, gate, wish)
 
 
 def training_facts(checkpoint: Path, api: RobotApi) -> dict[str, Any]:
@@ -133,7 +130,7 @@ def _arguments(parser: ArgumentParser) -> None:
         type=int,
         default=2048,
         metavar="N",
-        help="longest prompt and answer, with --prompts (default 2048)",
+        help="of a prompt and its answer (default 2048)",
     )
 
 

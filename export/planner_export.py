@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,6 @@ def export(
     gate: Gate,
     wish: Wish,
     *,
-    memory: Callable[[Files], float] | None = None,
     facts: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Convert, choose, quantize, judge, write.
@@ -101,7 +99,6 @@ def export(
         out: Folder for `planner.gguf`, `planner-mmproj.gguf` and the report `planner.json`; made if needed.
         gate: What the files are judged by.
         wish: Which type.
-        memory: Megabytes that a pair of files takes, for `max_memory_mb`.
         facts: More for the report.
 
     Returns:
@@ -116,7 +113,7 @@ def export(
         parity = {"full": gate.full(shop.full).as_dict()}
         if wish.calibration is not None:
             shop.importance = gate.calibrate(shop.full, wish.calibration)
-        chosen, why = _choose(shop, wish, memory)
+        chosen, why = _choose(shop, wish, gate)
         parity[chosen] = _judged(gate, shop, wish, chosen).as_dict()
         for source, name in zip(shop.make(chosen), (MODEL_FILE, MMPROJ_FILE), strict=True):
             _same(source, scratch / name)
@@ -142,7 +139,7 @@ def _same(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _choose(shop: Workshop, wish: Wish, memory: Callable[[Files], float] | None) -> tuple[str, str]:
+def _choose(shop: Workshop, wish: Wish, gate: Gate) -> tuple[str, str]:
     """The type, and why it."""
     if wish.max_mb is None and wish.max_memory_mb is None:
         return (wish.text, "asked for") if wish.text else ("q8_0", "default")
@@ -153,10 +150,7 @@ def _choose(shop: Workshop, wish: Wish, memory: Callable[[Files], float] | None)
     if wish.max_mb is not None:
         limit, what, weigh = wish.max_mb, "files", size
     else:
-        if memory is None:
-            raise ExportError("memory cannot be measured here", fix="use --max-mb")
-        measure = memory
-        limit, what, weigh = float(wish.max_memory_mb or 0), "memory", lambda name: measure(shop.make(name))
+        limit, what, weigh = float(wish.max_memory_mb or 0), "memory", lambda name: gate.memory(shop.make(name))
     ladder = [name for name in LADDER if shop.importance or not file_type(name).needs_importance]
     chosen, tried = best_that_fits(limit, weigh, what, ladder)
     listed = ", ".join(f"{row.name} {row.megabytes:.2f}" for row in tried)
@@ -188,7 +182,7 @@ def _first_that_passes(gate: Gate, shop: Workshop, wish: Wish, chosen: str) -> s
     for name in larger(chosen):
         try:
             gate.quantized(shop.make(name), name, wish.limits)
-        except ParityError:
+        except ExportError:
             continue
         return name
     return None

@@ -13,6 +13,7 @@ from export.errors import ExportError
 from export.gguf_checkpoint import open_checkpoint
 from export.gguf_importance import Gatherer, Importance
 from export.planner_cases import Case, load_cases
+from export.planner_memory import measure
 from export.planner_parity import FULL_LIMITS, Limits, Parity, compare
 from export.planner_sides import LlamaSide, TorchSide
 from export.vlm_parity import VlmGate
@@ -20,6 +21,8 @@ from export.vlm_prompts import load_prompts
 
 Files = tuple[Path, Path]
 """Text GGUF, vision GGUF."""
+#: Side of the picture that the memory of a general model is measured with.
+PICTURE = 448
 
 
 class Gate(Protocol):
@@ -33,6 +36,9 @@ class Gate(Protocol):
 
     def calibrate(self, files: Files, prompts: Path) -> Importance:
         """Run calibration prompts through unquantized files."""
+
+    def memory(self, files: Files) -> float:
+        """Megabytes (10⁶ bytes) that loading files and answering a prompt adds to a process."""
 
     def describe(self) -> dict[str, Any]:
         """What the report says of the model."""
@@ -71,6 +77,10 @@ class RobotGate:
         """As `Gate`; `prompts` is an .npz of cases."""
         return observe(self._api, files, load_cases(prompts, self._api), self._reference.image_size)
 
+    def memory(self, files: Files) -> float:
+        """As `Gate`."""
+        return measure(files, self._reference.image_size, None)
+
     def describe(self) -> dict[str, Any]:
         """As `Gate`."""
         return {
@@ -90,14 +100,21 @@ class GeneralGate:
     def __init__(self, checkpoint: Path, prompts: Path, *, answer_tokens: int, context: int) -> None:
         self._found = open_checkpoint(checkpoint)
         self._judge = VlmGate(checkpoint, load_prompts(prompts), answer_tokens=answer_tokens, context=context)
+        self._context = context
         self.stamp = ""
+
+    def memory(self, files: Files) -> float:
+        """Megabytes that running a pair of files takes; run in a process of its own, which alone dies if it crashes."""
+        return measure(files, PICTURE, self._context)
 
     def full(self, files: Files) -> Parity:
         """As `Gate`."""
+        self.memory(files)
         return self._judge.full(files)
 
     def quantized(self, files: Files, name: str, limits: Limits) -> Parity:
         """As `Gate`."""
+        self.memory(files)
         return self._judge.quantized(files, name, limits)
 
     def calibrate(self, files: Files, prompts: Path) -> Importance:

@@ -6,6 +6,7 @@ python -m export.planner_memory TEXT.gguf VISION.gguf --image-size 192
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,14 +26,20 @@ def measure(files: tuple[Path, Path], image_size: int, context: int | None) -> f
         context: Positions of its cache; None for a robot's planner, which has its own.
 
     Raises:
-        ExportError: If the process fails.
+        ExportError: If the process fails or crashes.
     """
     options = ["--image-size", str(image_size), *([] if context is None else ["--context", str(context)])]
     command = [sys.executable, "-m", "export.planner_memory", *map(str, files), *options]
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    if done.returncode < 0:
+        raise ExportError(
+            "llama.cpp crashes on these files",
+            got=f"{signal.Signals(-done.returncode).name} in {files[0].name} with {files[1].name}",
+            fix="take --type f16 --vision-type f16; if it still crashes, this llama.cpp cannot run the model",
+        )
     if done.returncode != 0:
-        raise ExportError("the planner cannot be loaded to measure its memory", got=done.stderr.strip()[-500:])
+        raise ExportError("llama.cpp cannot run these files", got=done.stderr.strip()[-500:])
     return float(done.stdout)
 
 

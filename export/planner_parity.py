@@ -29,8 +29,8 @@ class Limits:
     Attributes:
         equal: Least fraction of cases with the same answer.
         logits: Largest logits error as a fraction of the largest logit; None where it is reported but not judged.
-        embedding: Largest error of a picture's embeddings, ‖ours − PyTorch's‖ / ‖PyTorch's‖ with the Euclidean norm over
-            all of a picture's tokens; None where it is reported but not judged.
+        embedding: Largest error of a picture's embeddings, ‖ours − PyTorch's‖ / ‖PyTorch's‖ with the Euclidean norm
+            over all of a picture's tokens; None where it is reported but not judged.
     """
 
     equal: float
@@ -53,8 +53,8 @@ class Parity:
         equal: Cases whose answer is the same, token for token.
         logits_error: Largest absolute difference of a logit, along PyTorch's answers.
         logits_scale: Largest absolute logit of PyTorch, for proportion.
-        kl: Mean Kullback–Leibler divergence of the next token's distribution from full precision's, in nats, along the same
-            answers.
+        kl: Mean Kullback–Leibler divergence of the next token's distribution from full precision's, in nats, along the
+            same answers.
         embedding_error: Largest relative error of a picture's embeddings (`Limits.embedding`); 0 without pictures.
         right: Cases whose call is the right one, or None where the cases do not say.
         right_torch: The same for PyTorch.

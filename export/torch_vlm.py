@@ -20,7 +20,7 @@ _MASKS = ("pixel_attention_mask",)
 
 
 class TorchVlm:
-    """The checkpoint in float32, evaluation mode.
+    """The checkpoint in float32, evaluation mode. `image_token` is the id that stands for a picture's tokens.
 
     Raises:
         ExportError: If transformers cannot load the model, its tokenizer or its image processor.
@@ -40,7 +40,7 @@ class TorchVlm:
         )
         loaded = [_load(checkpoint, what, kind, options) for what, kind, options in kinds]
         self._tokenizer, self._processor, self.model = loaded[0], loaded[1], loaded[2].eval()
-        self._image_token = int(self.model.config.image_token_id)
+        self.image_token = int(self.model.config.image_token_id)
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a text, special tokens in it recognised, none added."""
@@ -116,13 +116,13 @@ class TorchVlm:
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)).long()}
         if image is not None:
             inputs |= self._repeated(self.pixels(image), sum(piece.embeddings is not None for piece in pieces))
-        inputs |= {name: (inputs["input_ids"] == self._image_token).long() for name in _TYPE_COLUMNS}
+        inputs |= {name: (inputs["input_ids"] == self.image_token).long() for name in _TYPE_COLUMNS}
         with torch.inference_mode():
             out = self.model(**self._taken(self.model.forward, inputs), use_cache=False)
         return np.array(out.logits[0, -len(answer) :].float().numpy(), np.float32)
 
     def _ids_of(self, piece: Piece) -> Sequence[int]:
-        return piece.ids if piece.embeddings is None else [self._image_token] * len(piece.embeddings)
+        return piece.ids if piece.embeddings is None else [self.image_token] * len(piece.embeddings)
 
     @staticmethod
     def _repeated(pixels: dict[str, Any], times: int) -> dict[str, Any]:

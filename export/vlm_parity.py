@@ -1,8 +1,8 @@
 """The gate for any vision-language model: what llama.cpp reads, sees and writes against the checkpoint in PyTorch.
 
 Full precision is compared with PyTorch: the same tokens, embeddings within 1e-3, logits along llama.cpp's own greedy
-answer. PyTorch reads that answer in one pass; if it would have chosen each of its tokens, it would have written it. Quantized
-files are compared with full precision, answer by answer.
+answer. PyTorch reads that answer in one pass; if it would have chosen each of its tokens, it would have written it.
+Quantized files are compared with full precision, answer by answer.
 """
 
 from __future__ import annotations
@@ -71,12 +71,13 @@ class VlmGate:
                 self._same_tokens(number, prompt, pieces)
                 theirs = self._reference.logits(pieces, prompt.image, written.ids)
                 error = max(largest_difference(a, b) for a, b in zip(written.logits, theirs, strict=True))
-                equal = tuple(int(row.argmax()) for row in theirs) == written.ids
+                equal = tuple(map(self._best, theirs)) == written.ids
                 kl = float(np.mean([divergence(b, a) for a, b in zip(written.logits, theirs, strict=True)]))
                 rows.append((equal, error, float(np.abs(theirs).max()), kl, self._sight(prompt, pieces)))
                 lines.append(f"prompt {number}: logits error {error:.3g}, answer {'equal' if equal else 'differs'}")
                 self._full.append(written)
-        return self._parity(rows, limits, "full precision", lines)
+        worst = [line for _, line in sorted(zip(rows, lines, strict=True), key=lambda pair: (pair[0][0], -pair[0][1]))]
+        return self._parity(rows, limits, "full precision", worst)
 
     def quantized(self, files: tuple[Path, Path], name: str, limits: Limits) -> Parity:
         """Judge other files against what `full` wrote.
@@ -116,11 +117,16 @@ class VlmGate:
 
     def _write(self, side: LlamaVlm, prompt: Prompt) -> tuple[Written, list[Piece]]:
         pieces, first = side.start(prompt.text, prompt.image)
-        ids, logits = [int(first.argmax())], [first]
+        ids, logits = [self._best(first)], [first]
         while len(ids) < self._tokens and not side.vocabulary.ends(ids[-1]):
             logits.append(side.step(ids[-1]))
-            ids.append(int(logits[-1].argmax()))
+            ids.append(self._best(logits[-1]))
         return Written(tuple(ids), tuple(logits)), pieces
+
+    def _best(self, logits: Logits) -> int:
+        """The likeliest token, the one that stands for a picture left out: PyTorch would look for the picture."""
+        token = self._reference.image_token
+        return int(np.where(np.arange(len(logits)) == token, -np.inf, logits).argmax())
 
     @staticmethod
     def _along(side: LlamaVlm, prompt: Prompt, ids: Sequence[int]) -> tuple[Logits, ...]:
@@ -145,25 +151,21 @@ class VlmGate:
             ParityError: If one is not.
         """
         before, _, after = prompt.text.partition(MARKER)
-        texts = [piece.ids for piece in pieces if piece.embeddings is None]
         head, tail = self._reference.ids(before), self._reference.ids(after)
-        if len(texts) == 1 and prompt.image is None:
-            around = () if texts[0] == head else texts[0]
-        else:
-            first, last = (texts[0] if before else ()), (texts[-1] if after else ())
-            if first[: len(head)] != head or last[len(last) - len(tail) :] != tail:
-                self._other_tokens(number, (*head, *tail), (*first, *last))
-            inner = [list(ids) for ids in texts]
-            if before:
-                inner[0] = inner[0][len(head) :]
-            if after:
-                inner[-1] = inner[-1][: len(inner[-1]) - len(tail)]
-            for ids in inner:
-                if ids and (again := self._reference.ids(self._reference.text(ids))) != tuple(ids):
-                    self._other_tokens(number, again, tuple(ids))
-            return
-        if around:
-            self._other_tokens(number, head, around)
+        texts = [list(piece.ids) for piece in pieces if piece.embeddings is None]
+        if not texts:
+            texts = [[]]
+        if tuple(texts[0][: len(head)]) != head:
+            self._other_tokens(number, head, texts[0])
+        del texts[0][: len(head)]
+        if tuple(texts[-1][len(texts[-1]) - len(tail) :]) != tail:
+            self._other_tokens(number, tail, texts[-1])
+        del texts[-1][len(texts[-1]) - len(tail) :]
+        if prompt.image is None and texts[0]:
+            self._other_tokens(number, (), texts[0])
+        for ids in texts:
+            if ids and list(again := self._reference.ids(self._reference.text(ids))) != ids:
+                self._other_tokens(number, again, ids)
 
     def _other_tokens(self, number: int, expected: Sequence[int], got: Sequence[int]) -> None:
         raise ParityError(

@@ -2,9 +2,9 @@
 
     {"prompt": "<|im_start|>user\\n<image>What now?<|im_end|>\\n<|im_start|>assistant\\n", "image": "table.png"}
 
-`prompt` is the whole text that the model reads, special tokens spelled out as its chat template does; `<image>` stands where
-the picture goes, in front of everything if it stands nowhere. `image` is a path, relative to the file's own folder; a line without
-one is a prompt without a picture.
+`prompt` is the whole text that the model reads, special tokens spelled out as its chat template does; `<image>` stands
+where the picture goes, in front of everything if it stands nowhere. `image` is a path, relative to the file's own
+folder; a line without one is a prompt without a picture.
 """
 
 from __future__ import annotations

@@ -248,9 +248,13 @@ def build_vlm(family: str, folder: Path, seed: int = 0) -> Any:
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
     model = FAMILIES[family](folder).eval()
-    with torch.no_grad():  # spread the logits: the default initialisation makes them nearly equal
+    with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.ndim > 1 and "embed" not in name:
+            if name.endswith("mm_input_projection_weight"):  # transformers begins it with zeros
+                weight.normal_(0, 0.02)
+        # Spread the logits: the default initialisation makes them nearly equal.
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1 and "embed" not in name and "vis" not in name:
                 weight.mul_(3.0)
     model.save_pretrained(folder)
     return model
