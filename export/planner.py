@@ -66,7 +66,14 @@ def export_planner(
 
 
 def export_vlm(
-    checkpoint: Path, prompts: Path, out: Path, *, wish: Wish = _DEFAULT, answer_tokens: int = 32, context: int = 2048
+    checkpoint: Path,
+    prompts: Path,
+    out: Path,
+    *,
+    wish: Wish = _DEFAULT,
+    answer_tokens: int = 32,
+    context: int = 2048,
+    full: Limits = FULL_LIMITS,
 ) -> dict[str, Any]:
     """Export any vision-language model that llama.cpp's converter takes.
 
@@ -77,6 +84,7 @@ def export_vlm(
         wish: Which type.
         answer_tokens: Tokens that each prompt is answered with, at most.
         context: Positions of a prompt and its answer.
+        full: What the unquantized files must reach.
 
     Returns:
         The report, as written to `planner.json`.
@@ -85,7 +93,7 @@ def export_vlm(
         ExportError: If the checkpoint or the prompts cannot be used.
         ParityError: If the files do not do what the checkpoint does.
     """
-    gate = GeneralGate(checkpoint, prompts, answer_tokens=answer_tokens, context=context)
+    gate = GeneralGate(checkpoint, prompts, full, answer_tokens=answer_tokens, context=context)
     return export(checkpoint, out, gate, wish)
 
 

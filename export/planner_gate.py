@@ -97,10 +97,12 @@ class GeneralGate:
         ExportError: If the checkpoint or the prompts cannot be used.
     """
 
-    def __init__(self, checkpoint: Path, prompts: Path, *, answer_tokens: int, context: int) -> None:
+    def __init__(
+        self, checkpoint: Path, prompts: Path, full: Limits = FULL_LIMITS, *, answer_tokens: int, context: int
+    ) -> None:
         self._found = open_checkpoint(checkpoint)
         self._judge = VlmGate(checkpoint, load_prompts(prompts), answer_tokens=answer_tokens, context=context)
-        self._context = context
+        self._context, self._limits = context, full
         self.stamp = ""
 
     def memory(self, files: Files) -> float:
@@ -110,7 +112,7 @@ class GeneralGate:
     def full(self, files: Files) -> Parity:
         """As `Gate`."""
         self.memory(files)
-        return self._judge.full(files)
+        return self._judge.full(files, self._limits)
 
     def quantized(self, files: Files, name: str, limits: Limits) -> Parity:
         """As `Gate`."""

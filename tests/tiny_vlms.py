@@ -83,14 +83,7 @@ def _images(folder: Path, kind: str, **facts: Any) -> None:
 
 
 def _idefics3(folder: Path) -> Any:
-    names = [
-        "<|endoftext|>",
-        "<image>",
-        "<fake_token_around_image>",
-        "<global-img>",
-        "<row_1_col_1>",
-        "<end_of_utterance>",
-    ]
+    names = ["<|endoftext|>", "<image>", "<fake_token_around_image>", "<global-img>", "<row_1_col_1>"]
     ids = _bpe(folder, _smollm(), names)
     _images(folder, "Idefics3ImageProcessor", size={"longest_edge": 96}, max_image_size={"longest_edge": 96})
     config = transformers.Idefics3Config(
@@ -104,74 +97,34 @@ def _idefics3(folder: Path) -> Any:
     return transformers.Idefics3ForConditionalGeneration(config)
 
 
-def _qwen_tokens(folder: Path) -> Any:
-    names = [
-        "<|endoftext|>",
-        "<|im_start|>",
-        "<|im_end|>",
-        "<|vision_start|>",
-        "<|vision_end|>",
-        "<|image_pad|>",
-        "<|video_pad|>",
-    ]
-    return _bpe(folder, _qwen(), names)
+def _qwen_vl(folder: Path, config_class: Any, model_class: Any, vision: dict[str, Any]) -> Any:
+    media = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    ids = _bpe(folder, _qwen(), ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *media])
+    facts = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2, "min_pixels": 3136, "max_pixels": 200704}
+    _images(folder, "Qwen2VLImageProcessor", **facts)
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 12, 12]}
+    config = config_class(
+        vision_config={"depth": 4, "num_heads": 2, "patch_size": 14, **vision},
+        text_config={**_TEXT, "rope_parameters": rope},
+        vision_start_token_id=ids(media[0]),
+        vision_end_token_id=ids(media[1]),
+        image_token_id=ids(media[2]),
+        video_token_id=ids(media[3]),
+        tie_word_embeddings=True,
+    )
+    return model_class(config)
 
 
 def _qwen2_vl(folder: Path) -> Any:
-    ids = _qwen_tokens(folder)
-    _images(
-        folder,
-        "Qwen2VLImageProcessor",
-        patch_size=14,
-        merge_size=2,
-        temporal_patch_size=2,
-        min_pixels=3136,
-        max_pixels=200704,
-    )
-    vision = {"embed_dim": 128, "hidden_size": WIDTH, "depth": 4, "num_heads": 2, "mlp_ratio": 2, "patch_size": 14}
-    config = transformers.Qwen2VLConfig(
-        vision_config=vision,
-        text_config={
-            **_TEXT,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 12, 12]},
-        },
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-    return transformers.Qwen2VLForConditionalGeneration(config)
+    vision = {"embed_dim": 128, "hidden_size": WIDTH, "mlp_ratio": 2}
+    return _qwen_vl(folder, transformers.Qwen2VLConfig, transformers.Qwen2VLForConditionalGeneration, vision)
 
 
 def _qwen25_vl(folder: Path) -> Any:
-    ids = _qwen_tokens(folder)
-    _images(
-        folder,
-        "Qwen2VLImageProcessor",
-        patch_size=14,
-        merge_size=2,
-        temporal_patch_size=2,
-        min_pixels=3136,
-        max_pixels=200704,
-    )
-    vision = {
-        "hidden_size": 128, "out_hidden_size": WIDTH, "depth": 4, "num_heads": 2, "intermediate_size": 256, "patch_size": 14,
-        "window_size": 112, "fullatt_block_indexes": [1, 3],
-    }  # fmt: skip
-    config = transformers.Qwen2_5_VLConfig(
-        vision_config=vision,
-        text_config={
-            **_TEXT,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 12, 12]},
-        },
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-    return transformers.Qwen2_5_VLForConditionalGeneration(config)
+    # llama.cpp knows windows of 112 pixels only, and full attention in every n-th layer.
+    window = {"window_size": 112, "fullatt_block_indexes": [1, 3]}
+    vision = {"hidden_size": 128, "out_hidden_size": WIDTH, "intermediate_size": 256, **window}
+    return _qwen_vl(folder, transformers.Qwen2_5_VLConfig, transformers.Qwen2_5_VLForConditionalGeneration, vision)
 
 
 def _internvl(folder: Path) -> Any:
@@ -201,10 +154,10 @@ def _gemma3(folder: Path) -> Any:
         "\n\n",
     ]
     sentencepiece.SentencePieceTrainer.train(
-        input=str(lines), model_prefix=str(folder / "tokenizer"), vocab_size=VOCABULARY, model_type="bpe", byte_fallback=True,
-        pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>", eos_piece="<eos>", bos_piece="<bos>", add_dummy_prefix=False,
-        normalization_rule_name="identity", remove_extra_whitespaces=False, hard_vocab_limit=False, minloglevel=2,
-        user_defined_symbols=names,
+        input=str(lines), model_prefix=str(folder / "tokenizer"), vocab_size=VOCABULARY, model_type="bpe",
+        byte_fallback=True, pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>", eos_piece="<eos>",
+        bos_piece="<bos>", add_dummy_prefix=False, normalization_rule_name="identity", remove_extra_whitespaces=False,
+        hard_vocab_limit=False, minloglevel=2, user_defined_symbols=names,
     )  # fmt: skip
     lines.unlink()
     (folder / "tokenizer.vocab").unlink()
