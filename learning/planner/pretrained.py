@@ -87,7 +87,7 @@ def read(path: Path) -> Pretrained:
 
     try:
         reader = GGUFReader(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise ConfigError(
             "the weights to start from cannot be read", expected="a GGUF", got=f"{path}: {error}"
         ) from error

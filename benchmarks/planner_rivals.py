@@ -1,0 +1,104 @@
+"""What the planner's times are measured against: the same checkpoint in transformers, and bare llama.cpp and memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.api import RobotApi
+from edge.planner.native import existing, libraries
+from edge.planner.session import CONTEXT_TOKENS
+from export.planner_cases import Case
+from export.planner_sides import TorchSide
+
+ANSWER = 48
+
+
+class Transformers:
+    """The checkpoint as a user of transformers runs it: the whole prompt and the image into `generate`, every time."""
+
+    def __init__(self, checkpoint: Path, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._torch, self._side = torch, TorchSide(checkpoint)
+
+    def answer(self, api: RobotApi, case: Case) -> str:
+        """The greedy call, without a grammar."""
+        torch, side = self._torch, self._side
+        before, after = side.prompt(api, case)
+        ids = torch.tensor([[*before, *[side.specials.image] * side.image_tokens, *after]])
+        pixels = torch.from_numpy((case.image.astype(np.float32) / 255 - 0.5) / 0.5).permute(2, 0, 1)[None, None]
+        with torch.inference_mode():
+            out = side.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                pixel_values=pixels,
+                do_sample=False,
+                max_new_tokens=ANSWER,
+                eos_token_id=side.specials.end,
+                pad_token_id=side.specials.end,
+            )
+        return str(side.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
+
+
+class RawLlama:
+    """The text file in llama.cpp and nothing else: one token after another, no logits read, no choice made."""
+
+    def __init__(self, model: Path, threads: int) -> None:
+        self._llama, _ = libraries()
+        params = self._llama.llama_model_default_params()
+        params.n_gpu_layers = 0
+        self._model: Any = self._llama.llama_model_load_from_file(existing(model, "planner model"), params)
+        options = self._llama.llama_context_default_params()
+        options.n_ctx = options.n_batch = options.n_ubatch = CONTEXT_TOKENS
+        options.n_seq_max = 1
+        options.n_threads = options.n_threads_batch = threads
+        options.offload_kqv = options.op_offload = False
+        self._context: Any = self._llama.llama_init_from_model(self._model, options)
+        self._filled = 0
+
+    def fill(self, positions: int) -> None:
+        """Put so many positions into the cache, as many as a prompt has."""
+        self._llama.llama_memory_clear(self._llama.llama_get_memory(self._context), True)
+        self._decode([1] * positions)
+        self._filled = positions
+
+    def decode(self, tokens: Sequence[int]) -> float:
+        """Seconds that these tokens take after the filled positions, one by one."""
+        memory = self._llama.llama_get_memory(self._context)
+        self._llama.llama_memory_seq_rm(memory, 0, self._filled, -1)
+        begin = time.perf_counter()
+        for token in tokens:
+            self._decode([token])
+        self._llama.llama_synchronize(self._context)
+        return time.perf_counter() - begin
+
+    def _decode(self, tokens: Sequence[int]) -> None:
+        batch = self._llama.llama_batch_get_one((self._llama.llama_token * len(tokens))(*tokens), len(tokens))
+        if self._llama.llama_decode(self._context, batch) != 0:
+            raise SystemExit("llama.cpp could not decode")
+
+    def close(self) -> None:
+        """Free everything."""
+        self._llama.llama_free(self._context)
+        self._llama.llama_model_free(self._model)
+
+
+class Memory:
+    """How fast one thread reads: a dot product over an array that no cache holds."""
+
+    def __init__(self, megabytes: int = 512) -> None:
+        self._values: NDArray[np.float32] = np.ones(megabytes * (1 << 18), np.float32)
+
+    def bytes_per_s(self) -> float:
+        """Bytes a second, one pass."""
+        half = len(self._values) // 2
+        begin = time.perf_counter()
+        np.dot(self._values[:half], self._values[half:])
+        return self._values.nbytes / (time.perf_counter() - begin)
