@@ -4,7 +4,7 @@
 
 Warm re-plan: what `edge run` does; the static prompt stays in the cache and the image is encoded once. Cold re-plan:
 the prompt is decoded from its beginning and both of the layout's images are encoded, as the chat handlers of
-llama-cpp-python do on every call. With `--checkpoint` the same planner also runs in transformers. All write the same call.
+llama-cpp-python do on every call. With `--checkpoint` the same planner also runs in transformers. All write one call.
 
 Ratios are medians of the rounds' own ratios, so that a busy machine disturbs both sides of one alike.
 """
@@ -140,9 +140,8 @@ def show(bench: Bench, times: Times) -> None:
     bound = [speed / bench.bytes for speed in times["memory"]]
     print(f"\n{bench.call}: {count} tokens, {len(bench.prefix)} + {len(bench.embeddings)} + {len(bench.suffix)} before")
     print(f"warm / cold re-plan            {ratio('cold re-plan', 'warm re-plan'):6.2f} times as fast")
-    print(
-        f"grammar's overhead             {100 * (ratio('answer, grammar', 'answer, no grammar') - 1):6.1f} %  (asked < 10)"
-    )
+    overhead = 100 * (ratio("answer, grammar", "answer, no grammar") - 1)
+    print(f"grammar's overhead             {overhead:6.1f} %  (asked < 10)")
     print(
         f"token rate / raw llama.cpp's   {100 * ratio('answer, raw llama.cpp', 'answer, grammar'):6.1f} %  (asked ≥ 90)"
     )

