@@ -13,7 +13,7 @@ from export.errors import ExportError, ParityError
 from export.gguf_convert import convert
 from export.gguf_importance import Importance
 from export.gguf_quantize import quantize
-from export.gguf_types import LADDER, best_that_fits, file_type, larger, vision_type
+from export.gguf_types import best_that_fits, file_type, larger, vision_type
 from export.planner_gate import Files, Gate
 from export.planner_parity import QUANTIZED_LIMITS, Limits, Parity
 from export.staging import staged
@@ -54,7 +54,13 @@ class Wish:
             raise ExportError("the target is no size", expected="megabytes above 0", got=str(targets[0]))
         if file_type(self.text or "q8_0").name == "f32":
             raise ExportError("the language half is never f32", expected="f16 or smaller", got="f32")
-        file_type(self.vision or "q8_0")
+        asked = [file_type(name) for name in (self.text, self.vision) if name is not None]
+        if self.calibration is None and (missing := [kind.name for kind in asked if kind.needs_importance]):
+            raise ExportError(
+                f"{missing[0]} needs an importance matrix", fix="give prompts with --calibration, or take a larger type"
+            )
+        if self.calibration is not None and not self.calibration.is_file():
+            raise ExportError("no prompts for the calibration", expected="a file", got=str(self.calibration))
 
 
 class Workshop:
@@ -151,8 +157,7 @@ def _choose(shop: Workshop, wish: Wish, gate: Gate) -> tuple[str, str]:
         limit, what, weigh = wish.max_mb, "files", size
     else:
         limit, what, weigh = float(wish.max_memory_mb or 0), "memory", lambda name: gate.memory(shop.make(name))
-    ladder = [name for name in LADDER if shop.importance or not file_type(name).needs_importance]
-    chosen, tried = best_that_fits(limit, weigh, what, ladder)
+    chosen, tried = best_that_fits(limit, weigh, what)
     listed = ", ".join(f"{row.name} {row.megabytes:.2f}" for row in tried)
     return chosen, f"the largest type within {limit:g} MB of {what} ({listed})"
 
@@ -167,8 +172,8 @@ def _judged(gate: Gate, shop: Workshop, wish: Wish, chosen: str) -> Parity:
         return gate.quantized(shop.make(chosen), chosen, wish.limits)
     except ParityError as error:
         passing = _first_that_passes(gate, shop, wish, chosen)
-        found = f"--type {passing} passes" if passing else "no larger type passes either"
-        if passing and wish.vision is not None and not shop.importance:
+        found = f"--type {passing} passes" if passing else "no larger --type passes either"
+        if wish.vision is not None:
             found += f" with --vision-type {wish.vision}"
         raise ParityError(
             error.what,

@@ -165,14 +165,15 @@ def test_importance_covers_both_halves_and_changes_what_is_written(qwen: Path, p
         assert (ours != theirs).any()
 
 
-def test_a_type_that_needs_importance_says_so(qwen: Path, prompts: Path, tmp_path: Path) -> None:
+def test_a_type_that_needs_importance_says_so(qwen: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="needs an importance matrix") as caught:
-        export_vlm(qwen, prompts, tmp_path / "out", wish=Wish("iq2_xs"), answer_tokens=2, full=ALIKE)
+        Wish("iq2_xs")
     assert "--calibration" in caught.value.fix
-    missing = Wish("iq2_xs", calibration=tmp_path / "none.jsonl")
     with pytest.raises(ExportError, match="no prompts"):
-        export_vlm(qwen, prompts, tmp_path / "out", wish=missing, answer_tokens=2, full=ALIKE)
-    assert list(tmp_path.iterdir()) == []
+        Wish("iq2_xs", calibration=tmp_path / "none.jsonl")
+    convert(qwen, tmp_path / "t.gguf", tmp_path / "v.gguf")
+    with pytest.raises(ExportError, match="needs an importance matrix"):
+        quantize(tmp_path / "t.gguf", tmp_path / "small.gguf", "iq2_xs")
 
 
 def test_no_calibration_data_is_an_error() -> None:
