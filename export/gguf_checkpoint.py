@@ -78,7 +78,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     for path in sorted(folder.glob("*.safetensors")):
         _check_weights(path)
     architecture = str((config.get("architectures") or ["none"])[0])
-    if "vision_config" not in config:
+    if "vision_config" not in config and not _known_without(architecture):
         raise ExportError(
             f"{architecture} is no vision-language model",
             expected="vision_config in config.json",
@@ -89,13 +89,20 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
+def _known_without(architecture: str) -> bool:
+    """Whether the converter finds the tower of an architecture though its configuration has no part for it."""
+    from conversion import MMPROJ_MODEL_MAP
+
+    return architecture in MMPROJ_MODEL_MAP
+
+
 def _classes(config: dict[str, Any], architecture: str) -> tuple[str, str]:
     """The converter's names of both halves."""
     from conversion import MMPROJ_MODEL_MAP, TEXT_MODEL_MAP
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     text: dict[str, Any] = config.get("text_config") or config.get("llm_config") or {}
-    vision: dict[str, Any] = config["vision_config"]
+    vision: dict[str, Any] = config.get("vision_config") or {}
     by_type = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(str(text.get("model_type")), "")
     written = [*(text.get("architectures") or []), architecture, str(by_type)]
     text_class = next((name for name in written if name in TEXT_MODEL_MAP), "")
@@ -163,7 +170,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     key = "llm_config" if "llm_config" in config and "text_config" not in config else "text_config"
     if checkpoint.text_class != checkpoint.architecture and key in config:
         config[key]["architectures"] = [checkpoint.text_class]
-    if checkpoint.vision_class != checkpoint.architecture:
+    if checkpoint.vision_class != checkpoint.architecture and "vision_config" in config:
         config["vision_config"]["architectures"] = [checkpoint.vision_class]
     return dict(config)
 

@@ -172,5 +172,11 @@ class LlamaVlm:
         return piece
 
     def _logits(self) -> NDArray[np.float32]:
-        logits = self._llama.llama_get_logits_ith(self._context, -1)
-        return np.array(np.ctypeslib.as_array(logits, shape=(self.vocabulary.size,)), np.float32)
+        found = self._llama.llama_get_logits_ith(self._context, -1)
+        logits = np.array(np.ctypeslib.as_array(found, shape=(self.vocabulary.size,)), np.float32)
+        if not np.isfinite(logits).all():
+            raise ExportError(
+                "the model's logits are not finite",
+                fix="weights that overflow f16 cannot be exported; otherwise the checkpoint is damaged",
+            )
+        return logits

@@ -188,7 +188,8 @@ def judge(parity: Parity, limits: Limits, name: str, lines: Sequence[str]) -> No
         ParityError: If one is not met.
     """
     worst = "".join(f"\n    {line}" for line in lines[:_SHOWN])
-    if limits.embedding is not None and parity.embedding_error >= limits.embedding:
+    # Written so that a comparison with something that is no number fails.
+    if limits.embedding is not None and not parity.embedding_error < limits.embedding:
         raise ParityError(
             f"{name}: the vision half sees something else than the checkpoint",
             expected=f"a relative error (Euclidean norm) of its embeddings below {limits.embedding:g}",
@@ -202,7 +203,7 @@ def judge(parity: Parity, limits: Limits, name: str, lines: Sequence[str]) -> No
             got=f"{parity.equal}; worst:{worst}",
             fix="take a larger --type, or give --calibration; if f16 fails too, see docs/planner-export.md",
         )
-    if limits.logits is not None and parity.logits_error > limits.logits * parity.logits_scale:
+    if limits.logits is not None and not parity.logits_error <= limits.logits * parity.logits_scale:
         raise ParityError(
             f"{name}: logits differ from the checkpoint's",
             expected=f"at most {limits.logits:.1%} of the largest logit, {parity.logits_scale:.3g}",

@@ -40,7 +40,13 @@ class TorchVlm:
         )
         loaded = [_load(checkpoint, what, kind, options) for what, kind, options in kinds]
         self._tokenizer, self._processor, self.model = loaded[0], loaded[1], loaded[2].eval()
-        self.image_token = int(self.model.config.image_token_id)
+        token = getattr(self.model.config, "image_token_id", getattr(self.model.config, "image_token_index", None))
+        if token is None:
+            raise ExportError(
+                f"{type(self.model).__name__} does not say which token stands for a picture",
+                expected="image_token_id in config.json",
+            )
+        self.image_token = int(token)
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a text, special tokens in it recognised, none added."""

@@ -23,6 +23,10 @@ from export.torch_vlm import TorchVlm
 from export.vlm_prompts import Prompt
 
 
+_Row = tuple[bool, float, float, float, float]
+"""Of a prompt: equal answers, logits error, logits scale, divergence, embedding error."""
+
+
 @dataclass(frozen=True)
 class Written:
     """A greedy answer: token ids, and the logits that each was chosen from."""
@@ -63,7 +67,7 @@ class VlmGate:
         Raises:
             ParityError: If tokens, embeddings, logits or answers differ.
         """
-        rows, lines = list[tuple[bool, float, float, float, float]](), list[str]()
+        rows, lines = list[_Row](), list[str]()
         self._full = []
         with self._open(files) as side:
             for number, prompt in enumerate(self._prompts):
@@ -85,7 +89,7 @@ class VlmGate:
         Raises:
             ParityError: If too few answers are equal.
         """
-        rows, lines = list[tuple[bool, float, float, float, float]](), list[str]()
+        rows, lines = list[_Row](), list[str]()
         with self._open(files) as side:
             for number, (prompt, full) in enumerate(zip(self._prompts, self._full, strict=True)):
                 written, pieces = self._write(side, prompt)
@@ -176,9 +180,7 @@ class VlmGate:
         )
 
     @staticmethod
-    def _parity(
-        rows: Sequence[tuple[bool, float, float, float, float]], limits: Limits, name: str, lines: Sequence[str]
-    ) -> Parity:
+    def _parity(rows: Sequence[_Row], limits: Limits, name: str, lines: Sequence[str]) -> Parity:
         equal, errors, scales, kls, sights = zip(*rows, strict=True)
         parity = Parity(
             len(rows),
