@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ class Transformers:
 class RawLlama:
     """The text file in llama.cpp and nothing else: one token after another, no logits read, no choice made."""
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, threads: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._llama, _ = libraries()
         params = self._llama.llama_model_default_params()
         params.n_gpu_layers = 0
@@ -73,11 +73,11 @@ class RawLlama:
         """Seconds that these tokens take after the filled positions, one by one."""
         memory = self._llama.llama_get_memory(self._context)
         self._llama.llama_memory_seq_rm(memory, 0, self._filled, -1)
-        begin = time.perf_counter()
+        begin = self._clock()
         for token in tokens:
             self._decode([token])
         self._llama.llama_synchronize(self._context)
-        return time.perf_counter() - begin
+        return self._clock() - begin
 
     def _decode(self, tokens: Sequence[int]) -> None:
         batch = self._llama.llama_batch_get_one((self._llama.llama_token * len(tokens))(*tokens), len(tokens))
@@ -93,12 +93,13 @@ class RawLlama:
 class Memory:
     """How fast one thread reads: a dot product over an array that no cache holds."""
 
-    def __init__(self, megabytes: int = 512) -> None:
+    def __init__(self, clock: Callable[[], float], megabytes: int = 512) -> None:
+        self._clock = clock
         self._values: NDArray[np.float32] = np.ones(megabytes * (1 << 18), np.float32)
 
     def bytes_per_s(self) -> float:
         """Bytes a second, one pass."""
         half = len(self._values) // 2
-        begin = time.perf_counter()
+        begin = self._clock()
         np.dot(self._values[:half], self._values[half:])
-        return self._values.nbytes / (time.perf_counter() - begin)
+        return self._values.nbytes / (self._clock() - begin)

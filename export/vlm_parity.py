@@ -22,7 +22,6 @@ from export.planner_sides import Logits
 from export.torch_vlm import TorchVlm
 from export.vlm_prompts import Prompt
 
-
 _Row = tuple[bool, float, float, float, float]
 """Of a prompt: equal answers, logits error, logits scale, divergence, embedding error."""
 

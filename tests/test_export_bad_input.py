@@ -105,7 +105,7 @@ def test_a_text_model_is_refused(qwen: Path, tmp_path: Path) -> None:
         open_checkpoint(folder)
 
 
-@pytest.mark.parametrize("surprise", ["shape", "name", "dtype"])
+@pytest.mark.parametrize("surprise", ["shape", "name", "dtype", "nan"])
 def test_weights_that_are_not_what_the_configuration_says_are_refused(
     qwen: Path, prompts: Path, tmp_path: Path, surprise: str
 ) -> None:
@@ -116,8 +116,10 @@ def test_weights_that_are_not_what_the_configuration_says_are_refused(
         weights[name] = weights[name][:-32].contiguous()
     elif surprise == "name":
         weights["visual.blocks.0.mlp.fc9.weight"] = weights.pop(name)
-    else:
+    elif surprise == "dtype":
         weights[name] = weights[name].to(torch.int64)
+    else:
+        weights[name][0, 0] = torch.nan
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ExportError):
