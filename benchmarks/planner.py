@@ -68,7 +68,7 @@ class Bench:
         self.transformers = None if checkpoint is None else Transformers(checkpoint, threads)
         self.memory = Memory(clock)
 
-    def self.timed(self, work: Callable[[], object]) -> float:
+    def timed(self, work: Callable[[], object]) -> float:
         """Milliseconds."""
         begin = self.clock()
         work()
