@@ -80,8 +80,8 @@ class RawLlama:
         return self._clock() - begin
 
     def _decode(self, tokens: Sequence[int]) -> None:
-        batch = self._llama.llama_batch_get_one((self._llama.llama_token * len(tokens))(*tokens), len(tokens))
-        if self._llama.llama_decode(self._context, batch) != 0:
+        ids = (self._llama.llama_token * len(tokens))(*tokens)  # the batch only points to it
+        if self._llama.llama_decode(self._context, self._llama.llama_batch_get_one(ids, len(tokens))) != 0:
             raise SystemExit("llama.cpp could not decode")
 
     def close(self) -> None:

@@ -122,8 +122,8 @@ class LlamaVlm:
         """Decode one answer token; logits of the next one, (vocabulary,) float32."""
         if self._position >= self._limit:
             raise ExportError("prompt and answer are too long", expected=f"{self._limit} positions together")
-        batch = self._llama.llama_batch_get_one((self._llama.llama_token * 1)(token), 1)
-        if (status := self._llama.llama_decode(self._context, batch)) != 0:
+        tokens = (self._llama.llama_token * 1)(token)  # the batch only points to it
+        if (status := self._llama.llama_decode(self._context, self._llama.llama_batch_get_one(tokens, 1))) != 0:
             raise ExportError("llama.cpp could not decode", got=f"status {status}: {last_log()}")
         self._position += 1
         return self._logits()
