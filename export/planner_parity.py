@@ -50,7 +50,7 @@ class Parity:
 
     Attributes:
         cases: How many.
-        equal: Cases whose answer is the same, token for token.
+        equal: Cases whose answer is the same: the same call, whichever tokens spell it; for general models the same tokens.
         logits_error: Largest absolute difference of a logit, along PyTorch's answers.
         logits_scale: Largest absolute logit of PyTorch, for proportion.
         kl: Mean Kullback–Leibler divergence of the next token's distribution from full precision's, in nats, along the
@@ -127,9 +127,9 @@ def _row(api: RobotApi, index: int, case: Case, reference: TorchSide, side: Llam
     pairs = list(zip(along, expected.logits, strict=True))
     errors = [largest_difference(a, b) for a, b in pairs]
     which = f"case {index} ({case.task!r} after {len(case.transcript)} calls)"
-    calls = expected.text if got.ids == expected.ids else f"PyTorch {expected.text!r}, {name} {got.text!r}"
+    calls = expected.text if got.text == expected.text else f"PyTorch {expected.text!r}, {name} {got.text!r}"
     return _Row(
-        equal=got.ids == expected.ids,
+        equal=got.text == expected.text,
         error=max(errors),
         scale=max(float(np.abs(logits).max()) for logits in expected.logits),
         kl=float(np.mean([divergence(b, a) for a, b in pairs])),
