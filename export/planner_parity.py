@@ -50,7 +50,7 @@ class Parity:
 
     Attributes:
         cases: How many.
-        equal: Cases whose answer is the same: the same call, whichever tokens spell it; for general models the same tokens.
+        equal: Cases whose answer is the same: a call whichever tokens spell it, other models' answers token for token.
         logits_error: Largest absolute difference of a logit, along PyTorch's answers.
         logits_scale: Largest absolute logit of PyTorch, for proportion.
         kl: Mean Kullback–Leibler divergence of the next token's distribution from full precision's, in nats, along the

@@ -170,7 +170,9 @@ class Session:
         self._submit(self._llama.llama_batch_get_one(tokens, len(ids)), len(ids))
         logits = self._llama.llama_get_logits_ith(self._context, -1)
         # A copy: the library overwrites its buffer with the next token.
-        return np.array(np.ctypeslib.as_array(logits, shape=(self.vocabulary.size,)), np.float32)
+        copy = np.empty(self.vocabulary.size, np.float32)
+        ctypes.memmove(copy.ctypes.data, logits, copy.nbytes)
+        return copy
 
     def _decode_embeddings(self, embeddings: NDArray[np.float32]) -> None:
         count, width = embeddings.shape
