@@ -78,7 +78,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     for path in sorted(folder.glob("*.safetensors")):
         _check_weights(path)
     architecture = str((config.get("architectures") or ["none"])[0])
-    if "vision_config" not in config and not _known_without(architecture):
+    if not {"vision_config", "thinker_config"} & config.keys():
         raise ExportError(
             f"{architecture} is no vision-language model",
             expected="vision_config in config.json",
@@ -87,13 +87,6 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(
         folder, config, architecture, *_classes(config, architecture), renamed=_RENAMED.get(architecture, {})
     )
-
-
-def _known_without(architecture: str) -> bool:
-    """Whether the converter finds the tower of an architecture though its configuration has no part for it."""
-    from conversion import MMPROJ_MODEL_MAP
-
-    return architecture in MMPROJ_MODEL_MAP
 
 
 def _classes(config: dict[str, Any], architecture: str) -> tuple[str, str]:
