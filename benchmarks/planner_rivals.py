@@ -61,22 +61,17 @@ class RawLlama:
         options.n_threads = options.n_threads_batch = threads
         options.offload_kqv = options.op_offload = False
         self._context: Any = self._llama.llama_init_from_model(self._model, options)
-        self._filled = 0
 
-    def fill(self, positions: int) -> None:
-        """Put so many positions into the cache, as many as a prompt has."""
+    def decode(self, before: int, tokens: Sequence[int]) -> float:
+        """Seconds that these tokens take one by one, after a prompt of so many positions, which is not counted.
+
+        The prompt is decoded each time, as the planner's is: the step from many tokens to one has a price of its own.
+        """
         self._llama.llama_memory_clear(self._llama.llama_get_memory(self._context), True)
-        self._decode([1] * positions)
-        self._filled = positions
-
-    def decode(self, tokens: Sequence[int]) -> float:
-        """Seconds that these tokens take after the filled positions, one by one."""
-        memory = self._llama.llama_get_memory(self._context)
-        self._llama.llama_memory_seq_rm(memory, 0, self._filled, -1)
+        self._decode([1] * before)
         begin = self._clock()
         for token in tokens:
             self._decode([token])
-        self._llama.llama_synchronize(self._context)
         return self._clock() - begin
 
     def _decode(self, tokens: Sequence[int]) -> None:
