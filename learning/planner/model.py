@@ -17,13 +17,20 @@ IMAGE_TOKENS = (SIDE // SCALE) ** 2
 
 @dataclass(frozen=True)
 class Size:
-    """How big the network is. Every row is a multiple of 32 (Q8_0), every head 64 wide."""
+    """How big the network is. Every row is a multiple of 32 (Q8_0), every head 64 wide.
+
+    `kv_heads` keys and values are shared by the heads (0: as many), `theta` is the base of the rotary positions,
+    `epsilon` that of the language half's norms.
+    """
 
     eye_width: int = 192
     eye_layers: int = 4
     width: int = 256
     inner: int = 768
     layers: int = 4
+    kv_heads: int = 0
+    theta: float = 10000.0
+    epsilon: float = 1e-6
 
 
 def build(size: Size, vocabulary: int, image_token: int, end_token: int) -> Idefics3ForConditionalGeneration:
@@ -46,11 +53,12 @@ def build(size: Size, vocabulary: int, image_token: int, end_token: int) -> Idef
             "intermediate_size": size.inner,
             "num_hidden_layers": size.layers,
             "num_attention_heads": size.width // 64,
-            "num_key_value_heads": size.width // 64,
+            "num_key_value_heads": size.kv_heads or size.width // 64,
             "head_dim": 64,
             "vocab_size": rows,
             "max_position_embeddings": 1024,
-            "rope_theta": 10000.0,
+            "rope_theta": size.theta,
+            "rms_norm_eps": size.epsilon,
             "bos_token_id": end_token,
             "eos_token_id": end_token,
             "pad_token_id": end_token,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration
 
-from learning.planner import checkpoint
+from learning.planner import checkpoint, pretrained
 from learning.planner.checkpoint import STAGES, Progress
 from learning.planner.language import BATCH as LANGUAGE_BATCH
 from learning.planner.language import Lessons
@@ -36,6 +36,9 @@ SCHEDULES = {
 }
 """The language stage ends at the rate that the next begins with, and the one before it near its own."""
 FROZEN_EYES = ("language", "polish")
+STARTED = 0.1
+"""Of the rates of the stages after `vision` where language weights were started from: they are to be moved, not lost. A
+guess, not tuned."""
 SAVE_EVERY_S, SHOW_EVERY = 120.0, 20
 
 Report = dict[str, float]
@@ -52,6 +55,8 @@ class Plan:
         steps: Of each stage, instead, for a trial.
         size: Of the network.
         batch: Images a step in the two language stages.
+        start: A GGUF whose language weights and tokenizer are taken, instead of fresh ones; `size` then only says how
+            big the eyes are.
     """
 
     out: Path
@@ -60,6 +65,7 @@ class Plan:
     steps: int | None = None
     size: Size = field(default_factory=Size)
     batch: int = LANGUAGE_BATCH
+    start: Path | None = None
 
     def progress(self, at: Progress) -> float:
         """Share of the stage that is done."""
@@ -77,9 +83,14 @@ class Trainer:
     def __init__(self, plan: Plan, console: Console | None = None) -> None:
         self.plan, self.console = plan, console or Console()
         torch.manual_seed(plan.seed)
-        self.tokenizer = train_tokenizer()
-        ids = specials(self.tokenizer)
-        self.model: Idefics3ForConditionalGeneration = build(plan.size, len(self.tokenizer), ids.image, ids.end)
+        start = None if plan.start is None else pretrained.read(plan.start)
+        self.tokenizer = train_tokenizer() if start is None else start.tokenizer
+        ids, size = specials(self.tokenizer), plan.size
+        if start is not None:
+            size = replace(start.size, eye_width=size.eye_width, eye_layers=size.eye_layers)
+        self.model: Idefics3ForConditionalGeneration = build(size, len(self.tokenizer), ids.image, ids.end)
+        if start is not None:
+            pretrained.load_text(self.model, start)
         self.heads = PatchHeads(plan.size.eye_width)
         self.at, self._optimiser_state = Progress(), None
         if self.path.exists():
@@ -146,7 +157,8 @@ class Trainer:
     def _run_stage(
         self, modules: list[nn.Module], loss_of: Callable[[np.random.Generator], tuple[Tensor, Report]]
     ) -> None:
-        optimiser = Optimiser(modules, RATES[self.at.stage])
+        gentle = STARTED if self.plan.start is not None and self.at.stage != "vision" else 1.0
+        optimiser = Optimiser(modules, RATES[self.at.stage] * gentle)
         if self._optimiser_state is not None:
             optimiser.load(self._optimiser_state)
             self._optimiser_state = None
@@ -183,6 +195,7 @@ class Trainer:
                 "progress": asdict(self.at),
                 "length": self.plan.length,
                 "steps": self.plan.steps,
+                **({} if self.plan.start is None else {"start": self.plan.start.name}),
             }
             save_planner(self.plan.out, self.model, self.tokenizer, facts)
 
