@@ -175,7 +175,7 @@ def open_source(arguments: Namespace) -> Source:
                 arguments.noise,
                 arguments.seed,
                 tuple(arguments.ignore_setting),
-            ),  # fmt: skip
+            ),
         )
     from export.ours import open_student, open_teacher
 
@@ -231,7 +231,7 @@ COMMAND = Command(
     "PyTorch on random inputs. A diffusion policy's sampler is unrolled into the graph.\n\n"
     "  python -m export policy --checkpoint checkpoints/policy --method distilled --out build/policy/policy.onnx\n"
     "  python -m export policy --method teacher --sampler ddim --steps 10 --out build/teacher/policy.onnx\n"
-    "  python -m export policy --checkpoint pretrained_model --joint-units degrees --hz 30 --out build/theirs/policy.onnx",
+    "  python -m export policy --checkpoint pretrained_model --joint-units degrees --hz 30 --out build/lr/policy.onnx",
     _arguments,
     _run,
 )

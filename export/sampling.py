@@ -1,4 +1,4 @@
-"""Diffusion policies as graphs: what ours and LeRobot's have in common, in PyTorch to compare with and unrolled in ONNX."""
+"""Diffusion policies as graphs, ours and LeRobot's: in PyTorch to compare with, and unrolled in ONNX."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The steps of a diffusion sampler as numbers, so that a graph needs none of the sampler's logic.
 
-Whatever the sampler (DDPM, Ho et al. 2020; DDIM with η = 0, Song et al. 2021) and whatever the network predicts, one step
-from the sample x and the network's output is
+Whatever the sampler (DDPM, Ho et al. 2020; DDIM with η = 0, Song et al. 2021) and whatever the network predicts, one
+step from the sample x and the network's output is
 
     clean = clip(a x + b output)
     next  = c clean + d x + e output + s noise

@@ -1,4 +1,4 @@
-"""What a policy to export is, whoever trained it: a network to compare with, a way to its graph, and what it says of itself."""
+"""A policy to export, whoever trained it: a network to compare with, a way to its graph, what it says of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sampler unrolled into one static graph: encoder once, the denoiser's nodes once for each step over the same weights.
+"""A sampler unrolled into one static graph: encoder once, the denoiser's nodes at every step over the same weights.
 
 inputs ─► encoder ─► condition ──┬─────────────┬─── … ───┐
                                  ▼             ▼         ▼

@@ -58,7 +58,7 @@ class Layer(nn.Module):
             return self.self_attn(y + place, y + place, y)
 
         def look(y: Tensor) -> Tensor:
-            assert self.multihead_attn is not None and seen is not None and seen_place is not None
+            assert self.multihead_attn is not None, "only a decoder looks"
             return self.multihead_attn(y + place, seen + seen_place, seen)
 
         def think(y: Tensor) -> Tensor:

@@ -16,12 +16,11 @@ from export import sampling
 from export.errors import ExportError
 from export.lerobot.act import TRAINING_ONLY, Act
 from export.lerobot.diffusion import Diffusion
-from export.lerobot.settings import ACTION, ENVIRONMENT, STATE, ActSettings, DiffusionSettings, Features, read_settings
+from export.lerobot.settings import ACTION, ENVIRONMENT, STATE, DiffusionSettings, Features, read_settings
 from export.lerobot.statistics import Affine, Normalisation, read_normalisation
-from export.lerobot.units import joint_units
 from export.lerobot.unet import Film, Modulated
+from export.lerobot.units import joint_units
 from export.lerobot.weights import fill, read_tensors, split
-from export.schedule import Sampler
 from export.source import CHUNK, IMAGE, JOINT_UNIT, JOINTS_IN, NOISE, Inputs, Pace, Port, Source, to_onnx
 from export.source import ENVIRONMENT as ENVIRONMENT_KIND
 
@@ -113,7 +112,7 @@ def open_lerobot(directory: Path, options: Options) -> Source:
 
 
 class Folded(nn.Module):
-    """The graph's inputs to the network's: images uint8 RGB, joints in our units, scaled as the training scaled them."""
+    """The graph's inputs to the network's: images uint8 RGB, joints in our units, scaled as in training."""
 
     def __init__(self, checkpoint: Checkpoint, features: Features, units: Affine) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""LeRobot's `diffusion` policy: cameras, joints and environment to one condition, and a U-Net that denoises under it."""
+"""LeRobot's `diffusion` policy: cameras, joints and environment to one condition, a U-Net to denoise under it."""
 
 from __future__ import annotations
 

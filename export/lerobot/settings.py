@@ -1,4 +1,4 @@
-"""`config.json` of a LeRobot checkpoint, read into what our networks are built from. What is not understood is refused."""
+"""`config.json` of a LeRobot checkpoint, read into what our networks are built from. The rest is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How LeRobot scales what goes in and out of a policy: from the processor files beside it, or from an older model's buffers."""
+"""How LeRobot scales what goes in and out of a policy: from its processor files, or an older model's buffers."""
 
 from __future__ import annotations
 

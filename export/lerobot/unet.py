@@ -1,7 +1,7 @@
-"""The denoiser of a diffusion policy (Chi et al. 2023): a 1-D U-Net over time, modulated by what is seen and by the level.
+"""The denoiser of a diffusion policy (Chi et al. 2023): a 1-D U-Net over time, modulated by what is seen and the level.
 
-Each block takes one modulation vector, a linear function of `mish([level embedding, condition])`. That splits into a part
-of the level, a constant for each step of a sampler, and a part of the condition, computed once for all steps: `Film`.
+Each block takes one modulation vector, a linear function of `mish([level embedding, condition])`. That splits into a
+part of the level, a constant for each step of a sampler, and a part of the condition, computed once: `Film`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_LAST_GROUPS = 8
+"""Of the last convolution's normalisation, whatever the others have."""
 
 
 class Sinusoid(nn.Module):
@@ -124,7 +127,7 @@ class Unet(nn.Module):
             for inside, outside in zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True)
         )
         self.final_conv = nn.Sequential(
-            ConvBlock(widths[0], widths[0], kernel, groups), nn.Conv1d(widths[0], actions, 1)
+            ConvBlock(widths[0], widths[0], kernel, _LAST_GROUPS), nn.Conv1d(widths[0], actions, 1)
         )
 
     def blocks(self) -> list[Block]:
@@ -154,7 +157,7 @@ class Unet(nn.Module):
 
 
 class Film(nn.Module):
-    """All modulations of a U-Net in one product: what the condition adds to them, (B, C) → (B, sum of their lengths)."""
+    """What the condition adds to all modulations of a U-Net, in one product: (B, C) → (B, sum of their lengths)."""
 
     def __init__(self, unet: Unet) -> None:
         super().__init__()

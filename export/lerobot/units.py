@@ -18,8 +18,8 @@ UNITS = ("degrees", "range", "radians")
 def joint_units(units: str | None, robot: Path, calibration: Path | None) -> Affine:
     """LeRobot's numbers to ours, joint by joint.
 
-    `degrees` are LeRobot's with `use_degrees` (from the middle of the range; its turn is 4095 ticks); `range` is -100 to
-    100 over the calibrated range; of both the gripper is 0 to 100. `radians` are ours, as in data recorded here.
+    `degrees` are LeRobot's with `use_degrees` (from the middle of the range; its turn is 4095 ticks); `range` is -100
+    to 100 over the calibrated range; of both the gripper is 0 to 100. `radians` are ours, as in data recorded here.
 
     Args:
         units: One of `UNITS`.

@@ -1,4 +1,4 @@
-"""`model.safetensors` of a LeRobot checkpoint into our networks: every tensor, by name and shape, or an error that names it."""
+"""`model.safetensors` of LeRobot into our networks: every tensor by name and shape, or an error that names it."""
 
 from __future__ import annotations
 
