@@ -93,7 +93,7 @@ class _Join:
         return names
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def mix(self, name: str, terms: Sequence[tuple[float, str]]) -> str:

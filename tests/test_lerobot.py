@@ -77,7 +77,7 @@ def test_the_network_does_what_lerobot_does(name: str, tmp_path: Path) -> None:
 def test_a_diffusion_graph_answers_like_lerobot_in_our_units(small: Path, tmp_path: Path) -> None:
     source = open_lerobot(small, Options(units="degrees", hz=30, noise="input"))
     report = write(source, tmp_path / "policy.onnx", cases=2)
-    assert report["parity"]["worst"] <= 1e-5
+    assert report["parity"]["worst"] <= 1e-4
     assert report["pace"] == {"target_hz": 30.0, "replan_every": 8, "lead": 0}
     units = joint_units("degrees", SO101, None)
     _, values = rows("diffusion", load(small), units)
@@ -101,10 +101,10 @@ def test_a_diffusion_graph_answers_like_lerobot_in_our_units(small: Path, tmp_pa
 def test_ddpm_is_unrolled_with_its_noise_kept(small: Path, tmp_path: Path) -> None:
     found = {}
     for seed in (0, 1):
-        options = Options(units="radians", hz=30, sampler="ddpm", steps=3, seed=seed)
+        options = Options(units="degrees", hz=30, sampler="ddpm", steps=3, seed=seed)
         write(open_lerobot(small, options), tmp_path / "policy.onnx", cases=1)
         session = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx"))
-        _, values = rows("diffusion", load(small))
+        _, values = rows("diffusion", load(small), joint_units("degrees", SO101, None))
         feeds = dict(zip(("laptop", "phone", "joints"), (value.numpy() for value in values), strict=True))
         found[seed] = [session.run(["chunk"], feeds)[0] for _ in range(2)]
         np.testing.assert_array_equal(*found[seed])
