@@ -2,8 +2,8 @@
 
     python benchmarks/lerobot_policy.py --lerobot-python lerobot-venv/bin/python
 
-LeRobot lives in an environment of its own (tests/fixtures/lerobot/make.py says how to make one). There a DiffusionPolicy
-with LeRobot's defaults for two cameras and six joints is made with random weights and saved; here it is exported. Both
+LeRobot lives in an environment of its own (tests/fixtures/lerobot/make.py says how to make one). There a
+DiffusionPolicy with LeRobot's defaults for two cameras and six joints is made with random weights and saved; here it is exported. Both
 then answer the same observations in turns, so that what else the machine does hits both alike. That both give the same
 actions is checked first. Encoder and head apart: LeRobot's are timed apart; of our graph the difference between ten
 steps and one says what a step costs. Our reference policy is timed beside them, as what runs here by default.
@@ -130,7 +130,7 @@ class Peer:
         self._process.wait(30)
 
 
-# --- here ---------------------------------------------------------------------------------------------------------------
+# --- here ------------------------------------------------------------------------------------------------------------
 
 
 def work(path: Path) -> tuple[float, float]:
@@ -158,7 +158,7 @@ def work(path: Path) -> tuple[float, float]:
 
 
 def peaks(threads: int) -> tuple[float, float]:
-    """What this machine does at best with so many threads: product of matrices (FLOP/s), copy of memory (bytes read/s)."""
+    """What this machine does at best with so many threads: matrix product (FLOP/s), copying (bytes read a second)."""
     import torch
 
     torch.set_num_threads(threads)
@@ -187,7 +187,8 @@ def open_graph(path: Path, threads: int) -> Any:
 def row(name: str, seconds: list[float], than: float | None = None) -> str:
     ratio = "" if than is None else f"  {than / np.median(seconds):8.2f} × LeRobot's DDIM-10"
     milliseconds = np.array(seconds) * 1e3
-    return f"{name:<44} median {np.median(milliseconds):10.1f}  worst {milliseconds.max():10.1f} ms  n {len(seconds):3}{ratio}"
+    figures = f"median {np.median(milliseconds):10.1f}  worst {milliseconds.max():10.1f} ms  n {len(seconds):3}"
+    return f"{name:<44} {figures}{ratio}"
 
 
 def main() -> None:
@@ -230,8 +231,9 @@ def main() -> None:
         times: dict[str, list[float]] = {}
         scale = np.array([np.pi / 180 * 4095 / 4096] * 5 + [0.01], np.float32)
         ours = open_graph(arguments.reference, arguments.threads)
+        dtypes = {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
         blank = {
-            node.name: np.zeros(node.shape, {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32}.get(node.type, np.float32))
+            node.name: np.zeros(node.shape, dtypes.get(node.type, np.float32))
             for node in ours.get_inputs()
         }  # fmt: skip
         for turn in range(arguments.repeat):
