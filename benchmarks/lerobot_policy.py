@@ -3,10 +3,11 @@
     python benchmarks/lerobot_policy.py --lerobot-python lerobot-venv/bin/python
 
 LeRobot lives in an environment of its own (tests/fixtures/lerobot/make.py says how to make one). There a
-DiffusionPolicy with LeRobot's defaults for two cameras and six joints is made with random weights and saved; here it is exported. Both
-then answer the same observations in turns, so that what else the machine does hits both alike. That both give the same
-actions is checked first. Encoder and head apart: LeRobot's are timed apart; of our graph the difference between ten
-steps and one says what a step costs. Our reference policy is timed beside them, as what runs here by default.
+DiffusionPolicy with LeRobot's defaults for two cameras and six joints is made with random weights and saved; here it is
+exported. Both then answer the same observations in turns, so that what else the machine does hits both alike. That both
+give the same actions is checked each time. Encoder and head apart: LeRobot's are timed apart; of our graph the
+difference between ten steps and one says what a step costs. Our reference policy is timed beside them, as what runs
+here by default.
 """
 
 from __future__ import annotations

@@ -118,7 +118,9 @@ def compare(source: Source, path: Path, rng: np.random.Generator, cases: int = C
     import onnxruntime
     import torch
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     for what, ports, nodes in (
         ("inputs", source.inputs, session.get_inputs()), ("outputs", source.outputs, session.get_outputs())
     ):  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,8 @@ def to_onnx(module: Any, example: Sequence[Any], inputs: Sequence[str], outputs:
     """A module as an ONNX graph with the static shapes of the example's tensors."""
     import torch
 
+    # It says at every export that torchvision, which nothing here uses, is not installed.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     program = torch.onnx.export(
         module, tuple(example), input_names=list(inputs), output_names=list(outputs), opset_version=OPSET,
         dynamo=True, verbose=False,

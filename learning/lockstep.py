@@ -168,13 +168,23 @@ class LockStep:
         return Result(success, tuple(executive.entries), executive.reason, rig.now_ns / 1e9)
 
 
-def run_flat(rig: Rig, scene: Scene, task: Task, act: Callable[[Observation], Chunk], limit_s: float) -> Result:
-    """A policy without calls: it runs until the simulator, asked twice a second, is content, or time is up."""
+def run_flat(
+    rig: Rig,
+    scene: Scene,
+    task: Task,
+    act: Callable[[Observation], Chunk],
+    limit_s: float,
+    see: Callable[[Observation], None] | None = None,
+) -> Result:
+    """A policy without calls: it runs until the simulator, asked twice a second, is content, or time is up.
+
+    One with a history is shown through `see` what there is between two chunks.
+    """
     rig.begin(scene)
     history = [rig.world.items()]
     while rig.now_ns < limit_s * 1e9:
         for _ in range(3):
-            rig.follow(act(rig.observe()))
+            rig.follow(act(rig.observe()), see)
         history.append(rig.world.items())
         if judge(task, history, rig.world.held()):
             return Result(True, (), "", rig.now_ns / 1e9)

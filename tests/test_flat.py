@@ -25,6 +25,9 @@ from edge.types import Chunk, Frame, Observation
 from export.bundle import build
 from export.policy import metadata
 from export.source import CHUNK, IMAGE, JOINT_UNIT, JOINTS_IN, Pace, Port, Source
+from learning.lockstep import Pace as LockPace
+from learning.lockstep import Rig
+from learning.tasks import sample
 
 HORIZON, PERIOD_NS = 12, 100_000_000
 NO_CALL = np.zeros(5, np.int32)
@@ -241,3 +244,15 @@ def test_edge_runs_a_bundle_without_a_planner(bench: Bench) -> None:
     assert "call" not in kinds
     assert kinds.count("chunk") >= 2
     assert (bench.bus.block.torque == 0).all()
+
+
+def test_lock_step_shows_a_policy_what_there_is_in_every_period() -> None:
+    rig = Rig(LockPace(every=4))
+    scene, _ = sample("put", np.random.default_rng(0))
+    rig.begin(scene)
+    begun_ns = rig.now_ns
+    seen: list[int] = []
+    joints = np.tile(rig.observe().joints, (HORIZON, 1))
+    rig.follow(Chunk(begun_ns, 50_000_000, joints, 0.0), lambda shown: seen.append(shown.time_ns - begun_ns))
+    assert np.abs(np.array(seen) - [50_000_000, 100_000_000, 150_000_000]).max() <= 4_000_000
+    assert 200_000_000 <= rig.now_ns - begun_ns <= 204_000_000

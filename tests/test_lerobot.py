@@ -18,8 +18,9 @@ from edge.arm import SO101, load_description
 from export import sampling
 from export.__main__ import main
 from export.errors import ExportError
-from export.lerobot.checkpoint import Checkpoint, Folded, Options, load, open_lerobot
+from export.lerobot.checkpoint import Options, open_lerobot
 from export.lerobot.diffusion import Diffusion
+from export.lerobot.folding import Checkpoint, Folded, load
 from export.lerobot.statistics import Affine
 from export.lerobot.units import joint_units
 from export.policy import write

@@ -200,8 +200,10 @@ def _features(fields: _Fields) -> Features:
     for kind, key in (("STATE", STATE), ("ACTION", ACTION)):
         if list(shapes[kind]) != [key] or len(shapes[kind][key]) != 1:
             raise fields.refused("features", f"one {kind} feature, {key}, of one dimension", shapes[kind] or "none")
-    if len(shapes["ENV"]) > 1:
-        raise fields.refused("input_features", "at most one ENV feature", ", ".join(shapes["ENV"]))
+    if shapes["ENV"] and (list(shapes["ENV"]) != [ENVIRONMENT] or len(shapes["ENV"][ENVIRONMENT]) != 1):
+        raise fields.refused(
+            "input_features", f"at most one ENV feature, {ENVIRONMENT}, of one dimension", shapes["ENV"]
+        )
     images = {}
     for key, shape in shapes["VISUAL"].items():
         if len(shape) != 3 or shape[0] != 3:
