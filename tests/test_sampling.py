@@ -117,7 +117,7 @@ def test_an_unrolled_graph_is_the_sampler_over_one_set_of_weights(sampler: str, 
 
     wanted = sampling.sample(denoise, made, torch.from_numpy(noise))[:, 1:]
     assert chunk == pytest.approx(wanted.numpy(), abs=1e-6)
-    assert finished == pytest.approx(joints.sum().numpy(), rel=1e-6)
+    assert float(finished[0, 0]) == pytest.approx(float(joints.sum()), rel=1e-6)
 
 
 def test_the_teacher_is_one_graph(tmp_path: Path) -> None:
