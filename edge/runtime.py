@@ -289,7 +289,7 @@ class Run:
     # --- main thread ------------------------------------------------------------------------------------------------
 
     def _check_policy(self, thread: threading.Thread) -> None:
-        silent_s = (time.monotonic_ns() - self._acted_ns) / 1e9
+        silent_s = (time.monotonic_ns() - self._acted_ns - self._step_ns) / 1e9
         if thread.is_alive() and silent_s > POLICY_GONE_S:
             raise PolicyError(
                 "the policy does not come back",
