@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge import bundle_commands
-from edge.errors import EdgeError
+from edge.errors import ConfigError, EdgeError
 from edge.service import commands as service_commands
 
 BEGAN = time.monotonic()
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _machine_options(run)
     run.add_argument("--runs", metavar="DIR", help="where run directories go (default: runs)")
     run.add_argument("--call-seconds", type=float, metavar="S", help="budget of one call (default: 12)")
+    run.add_argument("--task-seconds", type=float, metavar="S", help="of a task without a planner (default: 60)")
     run.add_argument(
         "--keep-torque", action="store_true", help="leave the servos on at the end: the arm keeps what it holds"
     )
@@ -124,12 +125,19 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", metavar="FILE", help="the arm's LeRobot calibration, as LeRobot wrote it")
     parser.add_argument("--front", metavar="CAMERA", help="fixed camera: V4L2 index, device path or URL")
     parser.add_argument("--wrist", metavar="CAMERA", help="camera on the gripper: likewise")
+    parser.add_argument(
+        "--camera", action="append", default=[], metavar="NAME=CAMERA", help="one that a policy calls by another name"
+    )
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, object]:
     """What flags say of the configuration, by dotted name; None where they say nothing."""
+    named = dict(camera.partition("=")[::2] for camera in getattr(arguments, "camera", None) or ())
+    if not all(named.values()):
+        raise ConfigError("--camera cannot be used", expected="NAME=CAMERA", got=", ".join(named))
     return {
+        **{f"cameras.named.{name}": address for name, address in named.items()},
         "arm": arguments.arm,
         "port": arguments.port,
         "calibration": arguments.calibration,
@@ -137,6 +145,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, object]:
         "cameras.wrist": arguments.wrist,
         "bundle": arguments.bundle,
         "runs": getattr(arguments, "runs", None),
+        "budgets.task_s": getattr(arguments, "task_seconds", None),
         "budgets.call_s": getattr(arguments, "call_seconds", None),
         "loop.keep_torque": getattr(arguments, "keep_torque", False) or None,
         "service.socket": getattr(arguments, "socket", None),

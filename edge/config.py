@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,19 @@ from edge.records import read
 class Cameras:
     """Where the images come from: a V4L2 index or path (`0`, `/dev/video2`) or a URL.
 
-    Frames older than `stale_ms` are refused: the arm holds, and after `gone_s` the task is given up.
+    `named` has those of policies whose cameras have names of their own. Frames older than `stale_ms` are refused: the
+    arm holds, and after `gone_s` the task is given up.
     """
 
     front: str = ""
     wrist: str = ""
+    named: dict[str, str] = field(default_factory=dict)
     stale_ms: float = 300.0
     gone_s: float = 10.0
+
+    def address(self, name: str) -> str:
+        """Where a camera's images come from, empty where nothing says it."""
+        return {"front": self.front, "wrist": self.wrist}.get(name, "") or self.named.get(name, "")
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Budgets:
         retries: Failed calls in a row before the task is given up.
         plan_s: Seconds the planner may take for one call.
         plan_attempts: Times the planner is asked again after it wrote no usable call.
+        task_s: Seconds a policy without a planner may take for a task.
     """
 
     call_s: float = 12.0
@@ -45,6 +52,7 @@ class Budgets:
     retries: int = 4
     plan_s: float = 10.0
     plan_attempts: int = 1
+    task_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ class RunConfig:
             "budgets.call_s": self.budgets.call_s,
             "budgets.calls": self.budgets.calls,
             "budgets.plan_s": self.budgets.plan_s,
+            "budgets.task_s": self.budgets.task_s,
             "policy.threads": self.policy.threads,
             "planner.threads": self.planner.threads,
         }

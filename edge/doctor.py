@@ -14,7 +14,7 @@ from edge.calibration import load_calibration
 from edge.cameras import Camera
 from edge.config import Loop, RunConfig
 from edge.errors import ArmError, CameraError, ConfigError, EdgeError
-from edge.machine import check_bundle, described, open_arm
+from edge.machine import check_bundle, described, open_arm, wanted_cameras
 from edge.policy.policy import CAMERAS, Policy
 from edge.ports import check_port
 from edge.probe_machine import examine_machine
@@ -32,7 +32,7 @@ def examine(config: RunConfig, api: RobotApi) -> int:
         ("bundle", lambda: _bundle(config, api)),
         ("loop", lambda: _loop(config)),
         ("port", lambda: _port(config)),
-        *((name, lambda name=name: _camera(name, config)) for name in CAMERAS),
+        *((name, lambda name=name: _camera(name, config)) for name in wanted_cameras(config)),
     ]
     wrong = {name for name, check in checks if not _passes(name, check)}
     if "port" not in wrong:
@@ -195,9 +195,10 @@ def _at_other_rates(port: str, arm: ArmDescription) -> dict[int, list[int]]:
 
 
 def _camera(name: str, config: RunConfig) -> str:
-    address = str(getattr(config.cameras, name))
+    address = config.cameras.address(name)
     if not address:
-        raise ConfigError(f"no --{name} given", expected="V4L2 index, device path or URL", got="nothing")
+        option = f"--{name}" if name in CAMERAS else f"--camera {name}=…"
+        raise ConfigError(f"no {option} given", expected="V4L2 index, device path or URL", got="nothing")
     try:
         with Camera(name, address) as camera:
             height, width = camera.latest().image.shape[:2]

@@ -39,7 +39,7 @@ class Models:
 
     bundle: manifest.Bundle
     policy: Policy
-    planner: Planner
+    planner: Planner | None
 
     def __enter__(self) -> Models:
         return self
@@ -47,7 +47,8 @@ class Models:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.planner.close()
+        if self.planner is not None:
+            self.planner.close()
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Machine:
 
     bundle: manifest.Bundle
     policy: Policy
-    planner: Planner
+    planner: Planner | None
     cameras: Mapping[str, Camera]
     arm: Arm
     loop: ControlLoop
@@ -96,6 +97,19 @@ class Machine:
 def described(config: RunConfig) -> Path:
     """The file that describes the arm."""
     return Path(config.arm) if config.arm else SO101
+
+
+def wanted_cameras(config: RunConfig) -> tuple[str, ...]:
+    """Names of the cameras that the bundle's policy and planner look through; the usual ones if it cannot be read."""
+    store = config.service.store
+    try:
+        made = manifest.load(BundleStore(Path(store)).current() if store else config.bundle).manifest
+    except BundleError:
+        return CAMERAS  # what is wrong with it is said where it is opened
+    names = [tensor.name for tensor in made.policy.inputs if tensor.dtype == "uint8"]
+    if made.planner is not None and "front" not in names:
+        names.insert(0, "front")
+    return tuple(names)
 
 
 def check_bundle(config: RunConfig, api: RobotApi) -> manifest.Bundle:
@@ -155,7 +169,8 @@ def open_cameras(config: RunConfig) -> Iterator[Mapping[str, Camera]]:
     with ExitStack() as stack:
         stale_s = config.cameras.stale_ms / 1e3
         yield {
-            name: stack.enter_context(Camera(name, getattr(config.cameras, name), stale_s=stale_s)) for name in CAMERAS
+            name: stack.enter_context(Camera(name, config.cameras.address(name), stale_s=stale_s))
+            for name in wanted_cameras(config)
         }
 
 
@@ -163,24 +178,27 @@ def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Mo
     """The networks of a bundle that `check_bundle` passed, each run once.
 
     Raises:
-        BundleError: It has no planner.
+        BundleError: It has no planner, and its policy waits for calls.
         PolicyError, PlannerError: A network does not load.
     """
     parts = bundle.manifest.planner
-    if parts is None:
+    if parts is None and any(tensor.name == "call" for tensor in bundle.manifest.policy.inputs):
         fix = "export it again with `python -m export bundle --planner DIR …`"
-        raise BundleError(f"{bundle.path} has no planner", expected="planner and policy", got="a policy alone", fix=fix)
-    from edge.planner.planner import Budget, Planner
-
+        got = "a policy alone, and one that waits for calls"
+        raise BundleError(f"{bundle.path} has no planner", expected="planner and policy", got=got, fix=fix)
     policy = Policy.load(bundle, api, threads=config.policy.threads)
-    planner = Planner(
-        api,
-        bundle.file(parts.model),
-        bundle.file(parts.projector),
-        image_size=bundle.manifest.images.planner,
-        threads=config.planner.threads,
-        budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
-    )
+    planner = None
+    if parts is not None:
+        from edge.planner.planner import Budget, Planner
+
+        planner = Planner(
+            api,
+            bundle.file(parts.model),
+            bundle.file(parts.projector),
+            image_size=bundle.manifest.images.planner,
+            threads=config.planner.threads,
+            budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
+        )
     return Models(bundle, policy, planner)
 
 
@@ -221,6 +239,7 @@ def assemble(
     if resume is not None:
         take_over(resume, directory)
     memory = SubtaskMemory(str(directory / JOURNAL))
+    models.policy.begin()
     return Machine(models.bundle, models.policy, models.planner, cameras, arm, loop, driver, memory, ExitStack())
 
 
@@ -245,9 +264,10 @@ def _check_port(config: RunConfig) -> None:
 
 
 def _check_cameras(config: RunConfig) -> None:
-    for name in CAMERAS:
-        if not getattr(config.cameras, name):
+    for name in wanted_cameras(config):
+        if not config.cameras.address(name):
             fix = "`edge run --help` has examples; `edge doctor` tells what works"
+            option = f"--{name}" if name in CAMERAS else f"--camera {name}=…"
             raise ConfigError(
-                f"--{name} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
+                f"{option} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
             )

@@ -50,9 +50,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Images:
-    """Side of the square RGB images the two networks see, in pixels."""
+    """Side of the square RGB images the two networks see, in pixels.
 
-    policy: int
+    `policy` is None where the graph's inputs say it, camera by camera.
+    """
+
+    policy: int | None
     planner: int
 
 

@@ -20,6 +20,7 @@ from edge.api import RobotApi, Transcript
 from edge.config import RunConfig
 from edge.errors import CameraError, EdgeError, LinkError, PlannerError, PolicyError
 from edge.executive import Executive, State
+from edge.flat import Flat
 from edge.machine import Machine
 from edge.motion import Motion
 from edge.policy.transforms import square
@@ -60,15 +61,21 @@ class Run:
         manifest = machine.bundle.manifest
         self._image_size = manifest.images.planner
         self._step_ns = (config.policy.replan_every or manifest.rates.replan_every) * manifest.rates.period_ns
-        self._executive = Executive(
-            api,
-            machine.policy,
-            machine.memory,
-            pinch_pose=machine.arm.pinch_pose,
-            budgets=config.budgets,
-            numbers=manifest.monitor,
-            ready=manifest.ready,
-        )
+        self._period_ns = manifest.rates.period_ns
+        self._planned: Executive | None = None
+        self._executive: Executive | Flat
+        if machine.planner is None:
+            self._executive = Flat(machine.policy, machine.memory, budgets=config.budgets, numbers=manifest.monitor)
+        else:
+            self._executive = self._planned = Executive(
+                api,
+                machine.policy,
+                machine.memory,
+                pinch_pose=machine.arm.pinch_pose,
+                budgets=config.budgets,
+                numbers=manifest.monitor,
+                ready=manifest.ready,
+            )
         self._stop = threading.Event()
         self._stop_reason = ""
         self._problem: BaseException | None = None
@@ -99,6 +106,7 @@ class Run:
         threads = [
             threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
             for name, work in (("policy", self._act), ("planner", self._plan))
+            if name == "policy" or machine.planner is not None
         ]
         machine.driver.start()
         try:
@@ -140,8 +148,8 @@ class Run:
         due = time.monotonic_ns()
         while not executive.over and not self._stop.is_set():
             self._acted_ns = time.monotonic_ns()
-            if executive.needs_plan:
-                self._take_plan(timeout_s=self._step_ns / 1e9)
+            if self._planned is not None and self._planned.needs_plan:
+                self._take_plan(self._planned, timeout_s=self._step_ns / 1e9)
                 due = time.monotonic_ns()
             observation = None if executive.needs_plan else self._observe()
             if observation is not None:
@@ -153,11 +161,22 @@ class Run:
             self._check_arm()
             if not executive.needs_plan:
                 due = max(due + self._step_ns, time.monotonic_ns())
-                self._stop.wait(max(0.0, (due - time.monotonic_ns()) / 1e9))
+                self._wait_until(due)
 
-    def _take_plan(self, timeout_s: float) -> None:
+    def _wait_until(self, due_ns: int) -> None:
+        """Waits for the next step; a policy with a history is shown what there is in every period until then."""
+        while self._machine.policy.contract.history > 1 and not self._stop.is_set():
+            left_ns = due_ns - time.monotonic_ns()
+            if left_ns <= self._period_ns:
+                break
+            # Counted back from the step, so that the history meets the moments that the policy wants.
+            self._stop.wait((left_ns % self._period_ns or self._period_ns) / 1e9)
+            if (between := self._observe()) is not None:
+                self._machine.policy.see(between)
+        self._stop.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+
+    def _take_plan(self, executive: Executive, timeout_s: float) -> None:
         """Asks the planner once, from an image newer than the end of the last call, and takes its answer if it came."""
-        executive = self._executive
         if not self._asked:
             frames = self._frames()
             if frames is None or frames["front"].time_ns <= executive.events[-1].time_ns:
@@ -247,12 +266,13 @@ class Run:
     # --- planner thread ---------------------------------------------------------------------------------------------
 
     def _plan(self) -> None:
-        while (question := self._questions.get()) is not None:
+        planner = self._machine.planner
+        while planner is not None and (question := self._questions.get()) is not None:
             frame, task, transcript = question
             begin = time.perf_counter()
             try:
                 image = square(frame.image, self._image_size)
-                plan = self._machine.planner.next_call(image, task, transcript)
+                plan = planner.next_call(image, task, transcript)
             except PlannerError as problem:
                 self._answers.put(_Planned(problem=problem))
                 continue
@@ -269,7 +289,7 @@ class Run:
     # --- main thread ------------------------------------------------------------------------------------------------
 
     def _check_policy(self, thread: threading.Thread) -> None:
-        silent_s = (time.monotonic_ns() - self._acted_ns) / 1e9
+        silent_s = (time.monotonic_ns() - self._acted_ns - self._step_ns) / 1e9
         if thread.is_alive() and silent_s > POLICY_GONE_S:
             raise PolicyError(
                 "the policy does not come back",

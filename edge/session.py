@@ -178,9 +178,8 @@ def _execute(
 ) -> Ended:
     motion = Motion(machine.driver.drain)
     run = Run(machine, api, config, log, motion)
-    recorder = VideoRecorder(
-        log.directory / VIDEO, machine.cameras["front"].latest, status, lambda text: log.write("warning", text=text)
-    )
+    camera = machine.cameras.get("front") or next(iter(machine.cameras.values()))
+    recorder = VideoRecorder(log.directory / VIDEO, camera.latest, status, lambda text: log.write("warning", text=text))
     watch = _Watch(machine, motion, log, status, display)
     if started is not None:
         started(run)

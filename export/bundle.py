@@ -37,6 +37,7 @@ from edge.policy.backends import Signature, open_backend
 from edge.policy.policy import Policy
 from edge.records import unknown_key
 from export.command import Command
+from export.graph_metadata import Said, read_graph
 
 TARGET_HZ = 20.0
 PLANNER_IMAGE = 192
@@ -98,10 +99,12 @@ def build(
     arm = load_description(robot)
     backend = open_backend(policy, 1)
     horizon = backend.outputs["chunk"][1][1] if "chunk" in backend.outputs else 0
-    size = backend.inputs["front"][1][1] if "front" in backend.inputs else 0
-    rates, images = (
-        Rates(TARGET_HZ, horizon, **dict(pace or {})),
-        Images(size, int(reports.get("planner", {}).get("image_size", PLANNER_IMAGE))),
+    said = read_graph(policy)
+    rates = Rates(horizon=horizon, **{"target_hz": TARGET_HZ, **said.pace, **dict(pace or {})})
+    ours = backend.inputs.keys() & {"front", "wrist", "call"} == {"front", "wrist", "call"}
+    images = Images(
+        backend.inputs["front"][1][1] if ours else None,
+        int(reports.get("planner", {}).get("image_size", PLANNER_IMAGE)),
     )
     Policy(backend, rates, images)  # refuses a graph that breaks the contract
     manifest = Manifest(
@@ -112,7 +115,7 @@ def build(
         units=tuple("fraction" if joint.normalised else "rad" for joint in arm.joints),
         rates=rates,
         images=images,
-        policy=PolicyPart("policy.onnx", _tensors(backend.inputs), _tensors(backend.outputs)),
+        policy=PolicyPart("policy.onnx", _tensors(backend.inputs, said), _tensors(backend.outputs, said)),
         files={name: sha256(source) for name, source in sources.items()},
         made_by=Origin(command, seed, _versions(), {name: report for name, report in reports.items() if report}),
         planner=None if planner is None else PlannerPart(*PLANNER_FILES),
@@ -168,8 +171,9 @@ def _replace(aside: Path, out: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _tensors(signature: Signature) -> tuple[Tensor, ...]:
-    return tuple(Tensor(name, dtype, shape, KINDS.get(name, "")) for name, (dtype, shape) in signature.items())
+def _tensors(signature: Signature, said: Said) -> tuple[Tensor, ...]:
+    kinds = KINDS | said.kinds
+    return tuple(Tensor(name, dtype, shape, kinds.get(name, "")) for name, (dtype, shape) in signature.items())
 
 
 def _report(path: Path, api: RobotApi) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from edge.manifest import Bundle
+from edge.manifest import Bundle, Manifest
 
 
 def show(bundle: Bundle) -> None:
@@ -22,7 +22,7 @@ def show(bundle: Bundle) -> None:
     )
     facts.add_row("robot API", made.api_hash)
     facts.add_row("targets", f"{made.rates.target_hz:g} Hz, horizon {made.rates.horizon}")
-    facts.add_row("images", f"policy {made.images.policy} px, planner {made.images.planner} px")
+    facts.add_row("images", f"policy {_policy_images(made)} px, planner {made.images.planner} px")
     facts.add_row("monitor", ", ".join(f"{key} {value:g}" for key, value in vars(made.monitor).items()))
     facts.add_row("made by", made.made_by.command or "unknown")
     facts.add_row("seed", str(made.made_by.seed if made.made_by.seed is not None else "unknown"))
@@ -48,6 +48,13 @@ def show(bundle: Bundle) -> None:
             for key, value in _flat(data):
                 rows.add_row(key, value)
             console.print(rows, markup=False)
+
+
+def _policy_images(made: Manifest) -> str:
+    if made.images.policy is not None:
+        return str(made.images.policy)
+    rows = [tensor for tensor in made.policy.inputs if tensor.dtype == "uint8"]
+    return ", ".join(f"{tensor.name} {tensor.shape[-2]}×{tensor.shape[-3]}" for tensor in rows)
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,122 +1,140 @@
-"""Checkpoint of the policy → one ONNX graph, checked against PyTorch before it is written."""
+"""A policy's checkpoint → one ONNX graph, checked against PyTorch before it is written."""
 
 from __future__ import annotations
 
 import json
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge.arm import SO101
 from edge.tabletop import API
 from export.command import Command
 from export.errors import ExportError, ParityError
+from export.source import Source
 
-OPSET = 18
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 CASES = 64
 TOLERANCE = 1e-4
 """Largest difference allowed in any joint target (radians, gripper fraction) or in the probability."""
 
-INPUTS = ("front", "wrist", "joints", "call", "goal")
-OUTPUTS = ("chunk", "finished")
-Inputs = dict[str, NDArray[Any]]
-
-
-def case(rng: np.random.Generator) -> Inputs:
-    """One random input of the contract's shapes and types: any picture, any pose, any call the API can make."""
-    calls = list(API.calls())
-    return {
-        "front": rng.integers(0, 256, (1, 96, 96, 3), dtype=np.uint8),
-        "wrist": rng.integers(0, 256, (1, 96, 96, 3), dtype=np.uint8),
-        "joints": rng.uniform(-1.5, 1.5, (1, 6)).astype(np.float32),
-        "call": API.encode(calls[rng.integers(len(calls))])[None],
-        "goal": rng.uniform(-1, 1, (1, 6)).astype(np.float32),
-    }
+Convert = Callable[["ModelProto"], "ModelProto"]
+"""A step from the fp32 graph to the graph that is written, for example to another precision."""
 
 
 def export(checkpoint: Path, method: str, out: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Write `out` and a report beside it.
+    """Exports a student of `learning.policy`; see `write`.
 
     Args:
         checkpoint: Directory of `learning.policy`, with `encoder.pt` and the student of `method`.
         method: How the student was trained: distilled, mip, regression; `stage-one` is the encoder's own head.
         out: Path of the ONNX file.
         seed: Of the parity cases.
+    """
+    from export.ours import open_student
+
+    return write(open_student(checkpoint, method), out, seed=seed)
+
+
+def write(
+    source: Source, out: Path, *, seed: int = 0, cases: int = CASES, convert: Convert | None = None
+) -> dict[str, Any]:
+    """Writes `out` and a report beside it, aside first, so that there is never half a graph.
+
+    Args:
+        source: The policy.
+        out: Path of the ONNX file.
+        seed: Of the parity cases.
+        cases: How many of them.
+        convert: What is done to the fp32 graph before it is checked.
 
     Returns:
-        The report: method, parameters, parity, what made it.
+        The report: what it is, parameters, parity, pace, what made it.
 
     Raises:
-        ExportError: A checkpoint is missing.
+        ExportError: The file cannot be written.
         ParityError: The graph does not do what the network does; nothing is written.
     """
     import onnx
-    import torch
 
-    from learning.policy.student import load_student
-
-    wanted = ["encoder.pt"] + ([] if method == "stage-one" else [f"student-{method}.pt"])
-    for name in wanted:
-        if not (checkpoint / name).exists():
-            what = "encoder" if name == "encoder.pt" else f"student --method {method}"
-            fix = f"train it: python -m learning.policy {what}"
-            raise ExportError(
-                f"{checkpoint / name} does not exist", expected="a checkpoint of learning.policy", fix=fix
-            )
-    student, origin = load_student(checkpoint, method)
-    rng = np.random.default_rng(seed)
-    example = case(rng)
-    program = torch.onnx.export(
-        student, tuple(torch.from_numpy(example[name]) for name in INPUTS), input_names=list(INPUTS),
-        output_names=list(OUTPUTS), opset_version=OPSET, dynamo=True, verbose=False,
-    )  # fmt: skip
-    assert program is not None
-    model = program.model_proto
-    metadata = {
-        "api_hash": API.hash,
-        "method": method,
-        "target_hz": "20",
-        "joints": "radians; gripper 0 closed, 1 open",
-    }
-    onnx.helper.set_model_props(model, metadata)
+    model = source.graph()
+    if convert is not None:
+        model = convert(model)
+    onnx.helper.set_model_props(model, metadata(source))
     onnx.checker.check_model(model, full_check=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_suffix(".making")
-    onnx.save(model, aside)
+    aside, note = out.with_suffix(".making"), out.with_suffix(".json")
     try:
-        worst = compare(student, aside, rng)
-    except BaseException:
-        aside.unlink()
-        raise
-    os.replace(aside, out)
-    report = {
-        "method": method, "evaluations": 2 if method == "mip" else 1, "bytes": out.stat().st_size,
-        "parameters": sum(p.numel() for p in student.parameters()),
-        "parity": {"cases": CASES, "worst": worst, "tolerance": TOLERANCE}, "training": origin,
-    }  # fmt: skip
-    out.with_suffix(".json").write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(model, aside)
+        worst = compare(source, aside, np.random.default_rng(seed), cases)
+        report = {
+            "method": source.name, "evaluations": source.evaluations, "bytes": aside.stat().st_size,
+            "parameters": source.parameters, "parity": {"cases": cases, "worst": worst, "tolerance": TOLERANCE},
+            "pace": vars(source.pace), "training": source.training,
+        }  # fmt: skip
+        note.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+        os.replace(aside, out)
+    except OSError as problem:
+        raise ExportError(
+            f"cannot write {out}", got=str(problem.strerror or problem), fix="make room, or choose another --out"
+        ) from problem
+    finally:
+        aside.unlink(missing_ok=True)
     return report
 
 
-def compare(student: Any, path: Path, rng: np.random.Generator) -> float:
-    """Largest difference between the network and the graph over `CASES` random inputs.
+def metadata(source: Source) -> dict[str, str]:
+    """What travels in the graph itself: names, kinds, shapes, units, normalisation, pace, robot API."""
+    from export.source import JOINT_UNIT
+
+    def ports(rows: tuple[Any, ...]) -> str:
+        return json.dumps([vars(port) for port in rows])
+
+    pace = source.pace
+    return {
+        "api_hash": API.hash,
+        "method": source.name,
+        "target_hz": f"{pace.target_hz:g}",
+        "replan_every": str(pace.replan_every),
+        "lead": str(pace.lead),
+        "joints": JOINT_UNIT,
+        "inputs": ports(source.inputs),
+        "outputs": ports(source.outputs),
+    }
+
+
+def compare(source: Source, path: Path, rng: np.random.Generator, cases: int = CASES) -> float:
+    """Largest difference between the network and the graph over random inputs.
 
     Raises:
-        ParityError: It is over `TOLERANCE`.
+        ParityError: It is over `TOLERANCE`, or the graph has other inputs or outputs.
     """
     import onnxruntime
     import torch
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    for what, ports, nodes in (
+        ("inputs", source.inputs, session.get_inputs()), ("outputs", source.outputs, session.get_outputs())
+    ):  # fmt: skip
+        wanted = [(port.name, list(port.shape)) for port in ports]
+        found = [(node.name, node.shape) for node in nodes]
+        if sorted(wanted) != sorted(found):
+            raise ParityError(f"the exported policy has other {what}", expected=str(wanted), got=str(found))
+    names, outputs = [port.name for port in source.inputs], [port.name for port in source.outputs]
     worst = 0.0
-    for index in range(CASES):
-        inputs = case(rng)
+    for index in range(cases):
+        inputs = source.case(rng)
         with torch.no_grad():
-            expected = student(*(torch.from_numpy(inputs[name]) for name in INPUTS))
-        for name, want, got in zip(OUTPUTS, expected, session.run(list(OUTPUTS), inputs), strict=True):
+            expected = source.reference(*(torch.from_numpy(inputs[name]) for name in names))
+        for name, want, got in zip(outputs, expected, session.run(outputs, inputs), strict=True):
             error = float(np.abs(want.numpy() - got).max())
             worst = max(worst, error)
             if not error <= TOLERANCE:
@@ -129,28 +147,93 @@ def compare(student: Any, path: Path, rng: np.random.Generator) -> float:
     return worst
 
 
+def open_source(arguments: Namespace) -> Source:
+    """The policy that the command line names.
+
+    Raises:
+        ExportError: There is none, or it cannot be exported.
+    """
+    from export.lerobot.settings import is_lerobot
+
+    checkpoint: Path = arguments.checkpoint
+    if not checkpoint.is_dir():
+        fix = "name the directory that learning.policy or LeRobot wrote"
+        raise ExportError(f"no checkpoint at {checkpoint}", expected="a directory", got="none", fix=fix)
+    if is_lerobot(checkpoint):
+        from export.lerobot.checkpoint import Options, open_lerobot
+
+        if arguments.method is not None:
+            fix = "leave --method out"
+            raise ExportError("--method is of our own checkpoints", got=f"a LeRobot checkpoint, {checkpoint}", fix=fix)
+        return open_lerobot(
+            checkpoint,
+            Options(
+                arguments.joint_units,
+                arguments.hz,
+                arguments.calibration,
+                arguments.arm,
+                arguments.sampler,
+                arguments.steps,
+                arguments.noise,
+                arguments.seed,
+                tuple(arguments.ignore_setting),
+            ),
+        )
+    from export.ours import open_student, open_teacher
+
+    if arguments.method == "teacher":
+        return open_teacher(checkpoint, arguments.sampler, arguments.steps, arguments.noise, arguments.seed)
+    return open_student(checkpoint, arguments.method or "distilled")
+
+
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--checkpoint", type=Path, default=Path("checkpoints/policy"), help="directory of learning.policy"
+        "--checkpoint", type=Path, default=Path("checkpoints/policy"), help="directory of learning.policy or of LeRobot"
     )
-    parser.add_argument("--method", default="distilled", help="which student: distilled, mip or regression")
+    parser.add_argument("--method", help="of ours: distilled (default), mip, regression or teacher")
     parser.add_argument("--out", type=Path, default=Path("build/policy/policy.onnx"), help="the ONNX file")
+    diffusion = parser.add_argument_group("diffusion policies and our teacher")
+    diffusion.add_argument("--sampler", choices=("ddim", "ddpm"), default="ddim", help="unrolled into the graph")
+    diffusion.add_argument("--steps", type=int, metavar="K", help="evaluations (default: 10 of ddim, all of ddpm)")
+    diffusion.add_argument(
+        "--noise", choices=("fixed", "input"), default="fixed",
+        help="one draw kept in the graph, or an input for comparisons, which no robot feeds",
+    )  # fmt: skip
+    diffusion.add_argument("--seed", type=int, default=0, help="of the fixed noise (default: 0)")
+    lerobot = parser.add_argument_group("LeRobot checkpoints")
+    lerobot.add_argument("--joint-units", choices=("degrees", "range", "radians"), help="of the training data")
+    lerobot.add_argument("--calibration", type=Path, metavar="FILE", help="LeRobot's, of the arm: range needs it")
+    lerobot.add_argument("--hz", type=float, metavar="N", help="frames a second of the training data")
+    lerobot.add_argument("--arm", type=Path, default=SO101, metavar="FILE", help="description (default: the SO-101)")
+    lerobot.add_argument(
+        "--ignore-setting", action="append", default=[], metavar="NAME",
+        help="an unknown setting that makes no difference to what the policy does",
+    )  # fmt: skip
 
 
 def _run(arguments: Namespace) -> int:
-    report = export(arguments.checkpoint, arguments.method, arguments.out)
+    source = open_source(arguments)
+    report = write(source, arguments.out)
     parity = report["parity"]
     print(
-        f"{arguments.out}: {report['bytes'] / 1e6:.1f} MB, {report['evaluations']} network evaluation(s), "
-        f"{parity['cases']} cases within {parity['worst']:.1e} of PyTorch (allowed {parity['tolerance']:g})"
+        f"{arguments.out}: {source.name}, {report['bytes'] / 1e6:.1f} MB, {report['evaluations']} network "
+        f"evaluation(s), {parity['cases']} cases within {parity['worst']:.1e} of PyTorch "
+        f"(allowed {parity['tolerance']:g})"
     )
+    pace = source.pace
+    print(f"takes     {', '.join(f'{port.name} {list(port.shape)}' for port in source.inputs)}")
+    print(f"gives     {pace.target_hz:g} targets a second, the next chunk after {pace.replan_every}")
+    for note in source.notes:
+        print(f"note      {note}")
     return 0
 
 
 COMMAND = Command(
-    "Export a student of learning.policy to ONNX (opset 18, static batch 1, normalisation inside the graph) and\n"
-    "compare it with PyTorch on random inputs.\n\n"
-    "  python -m export policy --checkpoint checkpoints/policy --method distilled --out build/policy/policy.onnx",
+    "Export a policy to one ONNX graph (opset 18, static batch 1, units and normalisation inside) and compare it with\n"
+    "PyTorch on random inputs. A diffusion policy's sampler is unrolled into the graph.\n\n"
+    "  python -m export policy --checkpoint checkpoints/policy --method distilled --out build/policy/policy.onnx\n"
+    "  python -m export policy --method teacher --sampler ddim --steps 10 --out build/teacher/policy.onnx\n"
+    "  python -m export policy --checkpoint pretrained_model --joint-units degrees --hz 30 --out build/lr/policy.onnx",
     _arguments,
     _run,
 )

@@ -95,10 +95,20 @@ class Rig:
         frames = {name: Frame(name, self.world.render(name), self.now_ns) for name in ("front", "wrist")}
         return Observation(self.now_ns, frames, self.world.joints())
 
-    def follow(self, chunk: Chunk) -> None:
-        """Let the arm have a chunk once its delay has passed, and go on until the next one is due."""
+    def follow(self, chunk: Chunk, see: Callable[[Observation], None] | None = None) -> None:
+        """Let the arm have a chunk once its delay has passed, and go on until the next one is due.
+
+        Args:
+            chunk: To follow.
+            see: Is shown what there is to see after every period of the chunk but the last.
+        """
         self._pending.append((self.now_ns + self.pace.delay_ns, chunk))
-        self.wait(self.pace.every * PERIOD_NS)
+        begun_ns = self.now_ns
+        if see is not None:
+            for past in range(1, self.pace.every):
+                self.wait(begun_ns + past * chunk.period_ns - self.now_ns)
+                see(self.observe())
+        self.wait(begun_ns + self.pace.every * chunk.period_ns - self.now_ns)
 
     def wait(self, duration_ns: int) -> None:
         """Let the loop and the arm run."""
@@ -158,13 +168,23 @@ class LockStep:
         return Result(success, tuple(executive.entries), executive.reason, rig.now_ns / 1e9)
 
 
-def run_flat(rig: Rig, scene: Scene, task: Task, act: Callable[[Observation], Chunk], limit_s: float) -> Result:
-    """A policy without calls: it runs until the simulator, asked twice a second, is content, or time is up."""
+def run_flat(
+    rig: Rig,
+    scene: Scene,
+    task: Task,
+    act: Callable[[Observation], Chunk],
+    limit_s: float,
+    see: Callable[[Observation], None] | None = None,
+) -> Result:
+    """A policy without calls: it runs until the simulator, asked twice a second, is content, or time is up.
+
+    One with a history is shown through `see` what there is between two chunks.
+    """
     rig.begin(scene)
     history = [rig.world.items()]
     while rig.now_ns < limit_s * 1e9:
         for _ in range(3):
-            rig.follow(act(rig.observe()))
+            rig.follow(act(rig.observe()), see)
         history.append(rig.world.items())
         if judge(task, history, rig.world.held()):
             return Result(True, (), "", rig.now_ns / 1e9)

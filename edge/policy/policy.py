@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from edge.api import RobotApi
 from edge.errors import PolicyError
 from edge.manifest import Bundle, Images, PolicyPart, Rates
-from edge.policy.backends import Array, Backend, Signature, open_backend
-from edge.policy.transforms import GOAL_SIZE, goal_vector, square
-from edge.types import JOINTS, Chunk, Observation, Pose
+from edge.policy.backends import Array, Backend, open_backend
+from edge.policy.contract import read_contract, same
+from edge.policy.history import History
+from edge.policy.transforms import fitted, goal_vector
+from edge.types import Chunk, Observation, Pose
 
 CAMERAS = ("front", "wrist")
 
@@ -32,14 +34,15 @@ class Policy:
     """
 
     def __init__(self, backend: Backend, rates: Rates, images: Images, part: PolicyPart | None = None) -> None:
-        self._backend, self._rates, self._size = backend, rates, images.policy
+        self._backend, self._rates = backend, rates
         self.last_ms = math.nan
         """Duration of the last `infer`, milliseconds."""
-        _same("inputs", expected_inputs(images), backend.inputs)
-        _same("outputs", expected_outputs(rates), backend.outputs)
+        self.contract = read_contract(backend.inputs, backend.outputs, rates, images)
+        """What the graph takes and gives."""
+        self._history: History[dict[str, Array]] = History(self.contract.history, rates.period_ns)
         if part is not None:
-            _same("inputs", {t.name: (t.dtype, t.shape) for t in part.inputs}, backend.inputs)
-            _same("outputs", {t.name: (t.dtype, t.shape) for t in part.outputs}, backend.outputs)
+            same("inputs", {t.name: (t.dtype, t.shape) for t in part.inputs}, backend.inputs)
+            same("outputs", {t.name: (t.dtype, t.shape) for t in part.outputs}, backend.outputs)
 
     @classmethod
     def load(cls, bundle: Bundle, api: RobotApi, *, threads: int = 1) -> Policy:
@@ -52,7 +55,8 @@ class Policy:
         backend = open_backend(bundle.file(manifest.policy.file), threads)
         policy = cls(backend, manifest.rates, manifest.images, manifest.policy)
         first = {name: np.zeros(shape, dtype) for name, (dtype, shape) in backend.inputs.items()}
-        first["call"] = api.encode(next(api.calls()))[None]
+        if policy.contract.called:
+            first["call"] = api.encode(next(api.calls()))[None]
         backend.run(first)
         return policy
 
@@ -61,67 +65,59 @@ class Policy:
         """What runs the graph."""
         return self._backend.name
 
+    def begin(self) -> None:
+        """Forgets what was seen: the next observation is the first of a task."""
+        self._history.clear()
+
+    def see(self, observation: Observation) -> None:
+        """Takes an observation between two inferences; a policy with a history wants one in every period.
+
+        Raises:
+            PolicyError: See `infer`.
+        """
+        self._history.add(observation.time_ns, self._seen(observation))
+
     def infer(self, observation: Observation, call_tokens: NDArray[np.int32], goal: Pose | None) -> Chunk:
         """A chunk for one observation.
 
         The targets are returned as the graph gave them; the control loop checks them before it follows.
 
         Args:
-            observation: Frames of `front` and `wrist`, and the measured joints (6,).
-            call_tokens: int32 (5,) from `RobotApi.encode`.
-            goal: Remembered pinch pose of the call, or None.
+            observation: Frames of the contract's cameras, and the measured joints (6,).
+            call_tokens: int32 (5,) from `RobotApi.encode`; a policy without calls does not look at it.
+            goal: Remembered pinch pose of the call, or None; likewise.
 
         Raises:
             PolicyError: A camera is missing from the observation, or an image is not RGB.
         """
         begin = time.perf_counter()
-        inputs: dict[str, Array] = {name: square(self._frame(observation, name), self._size)[None] for name in CAMERAS}
-        inputs["joints"] = np.asarray(observation.joints, np.float32)[None]
-        inputs["call"] = np.asarray(call_tokens, np.int32)[None]
-        inputs["goal"] = goal_vector(goal)[None]
+        if self.contract.history == 1:
+            inputs = {name: value[None] for name, value in self._seen(observation).items()}
+        else:
+            self.see(observation)
+            moments = self._history.moments()
+            inputs = {name: np.stack([moment[name] for moment in moments])[None] for name in moments[0]}
+        if self.contract.called:
+            inputs["call"] = np.asarray(call_tokens, np.int32)[None]
+            inputs["goal"] = goal_vector(goal)[None]
         outputs = self._backend.run(inputs)
         self.last_ms = (time.perf_counter() - begin) * 1e3
         joints = outputs["chunk"][0].astype(np.float64)
-        return Chunk(
-            observation.time_ns - self._rates.lead_ns, self._rates.period_ns, joints, float(outputs["finished"][0, 0])
-        )
+        finished = float(outputs["finished"][0, 0]) if self.contract.finishes else 0.0
+        return Chunk(observation.time_ns - self._rates.lead_ns, self._rates.period_ns, joints, finished)
 
-    @staticmethod
-    def _frame(observation: Observation, camera: str) -> NDArray[np.uint8]:
+    def _seen(self, observation: Observation) -> dict[str, Array]:
+        """One observation as the graph takes it, without leading axes."""
+        seen: dict[str, Array] = {
+            name: fitted(self._frame(observation, name), *size) for name, size in self.contract.cameras.items()
+        }
+        seen["joints"] = np.asarray(observation.joints, np.float32)
+        return seen
+
+    def _frame(self, observation: Observation, camera: str) -> NDArray[np.uint8]:
         frame = observation.frames.get(camera)
         if frame is None:
             got = ", ".join(observation.frames) or "no camera"
-            raise PolicyError(f"the observation has no {camera} image", expected=", ".join(CAMERAS), got=got)
+            expected = ", ".join(self.contract.cameras)
+            raise PolicyError(f"the observation has no {camera} image", expected=expected, got=got)
         return frame.image
-
-
-def expected_inputs(images: Images) -> Signature:
-    """Type and shape of each input of the policy graph."""
-    picture = ("uint8", (1, images.policy, images.policy, 3))
-    joints = ("float32", (1, len(JOINTS)))
-    return {
-        "front": picture,
-        "wrist": picture,
-        "joints": joints,
-        "call": ("int32", (1, 5)),
-        "goal": ("float32", (1, GOAL_SIZE)),
-    }
-
-
-def expected_outputs(rates: Rates) -> Signature:
-    """Type and shape of each output of the policy graph."""
-    return {"chunk": ("float32", (1, rates.horizon, len(JOINTS))), "finished": ("float32", (1, 1))}
-
-
-def _same(what: str, expected: Signature, got: Signature) -> None:
-    if dict(expected) != dict(got):
-        raise PolicyError(
-            f"the policy graph has other {what}",
-            expected=_listed(expected),
-            got=_listed(got),
-            fix="export the policy again with `python -m export policy`",
-        )
-
-
-def _listed(signature: Signature) -> str:
-    return ", ".join(f"{name} {dtype}{list(shape)}" for name, (dtype, shape) in sorted(signature.items()))

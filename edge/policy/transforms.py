@@ -30,6 +30,23 @@ def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     Raises:
         PolicyError: The array is not an RGB image of uint8.
     """
+    return fitted(image, size, size)
+
+
+def fitted(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Crops the centre of an image to the wanted proportions and resizes it by area.
+
+    Args:
+        image: (any height, any width, 3) uint8 RGB.
+        height: Of the result in pixels.
+        width: Of the result in pixels.
+
+    Returns:
+        (height, width, 3) uint8 RGB, C-contiguous; the image itself, or a view of it, where nothing is to be done.
+
+    Raises:
+        PolicyError: The array is not an RGB image of uint8.
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise PolicyError(
             "a camera image has the wrong shape",
@@ -37,15 +54,17 @@ def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
             got=f"{image.shape} {image.dtype}",
             fix="convert grey or BGRA frames to RGB where the camera is read",
         )
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    crop = np.ascontiguousarray(image[top : top + side, left : left + side])
-    if side == size:
+    rows, columns = image.shape[:2]
+    # As much as has the wanted proportions: all rows and some columns, or the other way round.
+    kept_rows = min(rows, max(1, columns * height // width))
+    kept_columns = min(columns, max(1, rows * width // height))
+    top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
+    crop = np.ascontiguousarray(image[top : top + kept_rows, left : left + kept_columns])
+    if crop.shape[:2] == (height, width):
         return crop
     import cv2  # on use: `import edge` needs numpy alone
 
-    return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def goal_vector(pose: Pose | None) -> NDArray[np.float32]:

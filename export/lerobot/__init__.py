@@ -1,0 +1,1 @@
+"""LeRobot's `diffusion` and `act` policies, rebuilt so that a checkpoint of theirs can be exported without LeRobot."""
