@@ -11,6 +11,7 @@ from pathlib import Path
 from edge import bundle_commands
 from edge.errors import EdgeError
 from edge.service import commands as service_commands
+from edge.types import BACKENDS
 
 BEGAN = time.monotonic()
 
@@ -125,6 +126,7 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--front", metavar="CAMERA", help="fixed camera: V4L2 index, device path or URL")
     parser.add_argument("--wrist", metavar="CAMERA", help="camera on the gripper: likewise")
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
+    parser.add_argument("--backend", choices=BACKENDS, help="what runs the policy (default: auto, the fastest that fits)")
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, object]:
@@ -136,6 +138,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, object]:
         "cameras.front": arguments.front,
         "cameras.wrist": arguments.wrist,
         "bundle": arguments.bundle,
+        "policy.backend": arguments.backend,
         "runs": getattr(arguments, "runs", None),
         "budgets.call_s": getattr(arguments, "call_seconds", None),
         "loop.keep_torque": getattr(arguments, "keep_torque", False) or None,

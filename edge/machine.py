@@ -47,7 +47,10 @@ class Models:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.planner.close()
+        try:
+            self.planner.close()
+        finally:
+            self.policy.close()
 
 
 @dataclass(frozen=True)
@@ -172,15 +175,18 @@ def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Mo
         raise BundleError(f"{bundle.path} has no planner", expected="planner and policy", got="a policy alone", fix=fix)
     from edge.planner.planner import Budget, Planner
 
-    policy = Policy.load(bundle, api, threads=config.policy.threads)
-    planner = Planner(
-        api,
-        bundle.file(parts.model),
-        bundle.file(parts.projector),
-        image_size=bundle.manifest.images.planner,
-        threads=config.planner.threads,
-        budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
-    )
+    with ExitStack() as stack:
+        policy = Policy.load(bundle, api, threads=config.policy.threads, backend=config.policy.backend)
+        stack.callback(policy.close)
+        planner = Planner(
+            api,
+            bundle.file(parts.model),
+            bundle.file(parts.projector),
+            image_size=bundle.manifest.images.planner,
+            threads=config.planner.threads,
+            budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
+        )
+        stack.pop_all()
     return Models(bundle, policy, planner)
 
 
