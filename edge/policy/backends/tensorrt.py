@@ -111,9 +111,9 @@ class TensorRtBackend:
                 self._enqueue()
                 cuda.call("cudaStreamSynchronize", self._stream)
             self._record(owner)
+            self.name = f"{compiler}, {cuda.device()}{'' if self._graph is not None else ', without a CUDA graph'}"
             self._owner = owner.pop_all()
         self._open = True
-        self.name = f"{compiler}, {cuda.device()}{'' if self._graph is not None else ', without a CUDA graph'}"
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """One evaluation; see `Backend.run`.
@@ -137,13 +137,11 @@ class TensorRtBackend:
         if self._open:
             self._open = False
             self._in, self._out = {}, {}
-            self._cuda.call("cudaStreamSynchronize", self._stream)
-            self._owner.close()
+            with self._owner:
+                self._cuda.call("cudaStreamSynchronize", self._stream)
 
     def _load(self, path: Path) -> None:
         try:
-            if hasattr(self._trt, "init_libnvinfer_plugins"):
-                self._trt.init_libnvinfer_plugins(self._log, "")
             self._runtime = self._trt.Runtime(self._log)
             self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
             self._context = self._engine.create_execution_context() if self._engine is not None else None
@@ -204,6 +202,7 @@ class TensorRtBackend:
             return
         cuda.call("cudaStreamBeginCapture", self._stream, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         failure: PolicyError | None = None
+        graph: Any = None
         try:
             self._enqueue()
         except PolicyError as problem:
@@ -212,11 +211,12 @@ class TensorRtBackend:
             graph = cuda.call("cudaStreamEndCapture", self._stream)
         except PolicyError as problem:
             failure = failure or problem
+        if graph is not None:
+            owner.callback(cuda.call, "cudaGraphDestroy", graph)
         if failure is not None:
             runtime.cudaGetLastError()  # what broke the capture is told here; the next call must not see it again
             self.note = f"no CUDA graph: {failure.what}, {failure.got}"
             return
-        owner.callback(cuda.call, "cudaGraphDestroy", graph)
         self._graph = cuda.call("cudaGraphInstantiate", graph, 0)
         owner.callback(cuda.call, "cudaGraphExecDestroy", self._graph)
 
