@@ -126,7 +126,7 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--front", metavar="CAMERA", help="fixed camera: V4L2 index, device path or URL")
     parser.add_argument("--wrist", metavar="CAMERA", help="camera on the gripper: likewise")
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
-    parser.add_argument("--backend", choices=BACKENDS, help="what runs the policy (default: auto, the fastest that fits)")
+    parser.add_argument("--backend", choices=BACKENDS, help="what runs the policy (default: auto)")
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, object]:

@@ -15,6 +15,7 @@ from edge.errors import ConfigError
 from edge.records import read
 from edge.types import BACKENDS
 
+
 @dataclass(frozen=True)
 class Cameras:
     """Where the images come from: a V4L2 index or path (`0`, `/dev/video2`) or a URL.
@@ -94,8 +95,8 @@ class Loop:
 class Policy:
     """`threads` of the inference backend; targets until the next chunk is computed, 0 for what the bundle says.
 
-    `backend` is `auto` (a TensorRT engine built for this device, else ONNX Runtime on the processor), `tensorrt`, `onnx`
-    or `onnx-cuda`.
+    `backend` is `auto` (a TensorRT engine built for this device, else ONNX Runtime on the processor), `tensorrt`,
+    `onnx` or `onnx-cuda`.
     """
 
     replan_every: int = 0

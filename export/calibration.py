@@ -1,4 +1,4 @@
-"""Observations of demonstrations as inputs of the policy's graph: for calibration, and others to check with."""
+"""Inputs of a policy's graph: observations of demonstrations, some to calibrate and others to check with, or random."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.policy.backends import Signature
 from edge.policy.transforms import square
 from edge.tabletop import API
 from export.errors import ExportError
@@ -51,7 +52,7 @@ def demonstrations(root: Path, count: int, purpose: Literal["calibrate", "check"
             f"no calibration data at {root}",
             expected=f"demonstrations in LeRobotDataset v3.0 layout, with {layout.INFO_PATH}",
             got="no finished dataset" if root.is_dir() else "no such directory",
-            fix="record some (`python -m learning.demonstrations`) and name them: --calibration data/tabletop",
+            fix="record some (`python -m learning.demonstrations`) and name them: --calibration-data data/tabletop",
         )
     first = 0 if purpose == "calibrate" else 1
     files = files[first::2] if len(files) > 1 else files
@@ -61,10 +62,8 @@ def demonstrations(root: Path, count: int, purpose: Literal["calibrate", "check"
         table = pq.read_table(root / layout.DATA_PATH.format(chunk_index=chunk, file_index=file)).slice(0, WINDOW)
         share = (count - len(inputs)) // (len(files) - index)
         if 2 * share > len(table):
-            fix = "record more demonstrations, or ask for fewer with --calibration-count"
-            raise ExportError(
-                f"{root} is too short", expected=f"{2 * share} rows a file", got=str(len(table)), fix=fix
-            )
+            fix = "record more demonstrations, or ask for fewer with --observations"
+            raise ExportError(f"{root} is too short", expected=f"{2 * share} rows a file", got=str(len(table)), fix=fix)
         rows = [int(row) for row in 2 * np.linspace(0, len(table) // 2 - 1, share).astype(int) + first]
         frames: dict[str, dict[int, NDArray[np.uint8]]] = {}
         for camera in CAMERAS:
@@ -84,3 +83,22 @@ def demonstrations(root: Path, count: int, purpose: Literal["calibrate", "check"
             for row in rows
         ]
     return inputs
+
+
+def random_inputs(signature: Signature, rng: np.random.Generator) -> Inputs:
+    """One input of a graph's types and shapes: any picture, any pose, any call the API can make.
+
+    Whole numbers that are not the tokens of a call are 0.
+    """
+    calls = list(API.calls())
+    found: Inputs = {}
+    for name, (dtype, shape) in signature.items():
+        if name == "call":
+            found[name] = np.broadcast_to(API.encode(calls[rng.integers(len(calls))]), shape).astype(dtype)
+        elif dtype == "uint8":
+            found[name] = rng.integers(0, 256, shape, dtype=np.uint8)
+        elif dtype.startswith("float"):
+            found[name] = rng.uniform(-1.5, 1.5, shape).astype(dtype)
+        else:
+            found[name] = np.zeros(shape, dtype)
+    return found

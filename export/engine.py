@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 
 from edge.errors import PolicyError
 from edge.manifest import sha256
-from edge.policy.backends import Signature
 from edge.policy.backends.cuda import Cuda
 from edge.policy.backends.engines import (
     FORMAT,
@@ -29,8 +25,10 @@ from edge.policy.backends.engines import (
 )
 from edge.policy.backends.onnx import OnnxBackend
 from edge.policy.backends.tensorrt import TensorRtBackend, load_compiler
+from export.calibration import random_inputs
 from export.command import Command
 from export.errors import ExportError, ParityError
+from export.graph import metadata, read
 from export.precision import TOLERANCES
 from export.tensorrt import build
 
@@ -67,14 +65,13 @@ def make(
         ExportError: The file is no graph, TensorRT cannot build it, or it cannot be written.
         ParityError: It does not do what the graph does.
     """
-    model = load(policy)
+    model = read(policy)
     cache = folder / timing_cache_name(device, compiler)
     built = build(
         model, module, compiler, device, typing=typing, workspace_mb=workspace_mb,
         timing_cache=cache.read_bytes() if cache.is_file() else b"",
     )  # fmt: skip
     path = folder / engine_name(sha256(policy), device, compiler)
-    said = {entry.key: entry.value for entry in model.metadata_props}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".json").unlink(missing_ok=True)  # without its record an engine is not found
@@ -82,10 +79,19 @@ def make(
         if built.timing_cache:
             _write(cache, built.timing_cache)
         record = EngineRecord(
-            format=FORMAT, model=sha256(policy), engine=sha256(path), module=compiler.module, version=compiler.version,
-            device="" if compiler.portable else device.name, sm=device.sm, precision=said.get("precision", "fp32"),
-            typing=built.typing, layers=built.layers, seconds=round(built.seconds, 2), bytes=len(built.engine),
-        )  # fmt: skip
+            format=FORMAT,
+            model=sha256(policy),
+            engine=sha256(path),
+            module=compiler.module,
+            version=compiler.version,
+            device="" if compiler.portable else device.name,
+            sm=device.sm,
+            precision=metadata(model).get("precision", "fp32"),
+            typing=built.typing,
+            layers=built.layers,
+            seconds=round(built.seconds, 2),
+            bytes=len(built.engine),
+        )
         told = check(path) if check is not None else "not run: no GPU is at hand"
         _write(path.with_suffix(".json"), record.to_json().encode())
     except OSError as problem:
@@ -96,19 +102,6 @@ def make(
         path.unlink(missing_ok=True)
         raise
     return path, record, told
-
-
-def load(policy: Path) -> onnx.ModelProto:
-    """Reads an ONNX file.
-
-    Raises:
-        ExportError: It is none.
-    """
-    try:
-        return onnx.load(policy)
-    except (OSError, DecodeError) as problem:
-        got = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise ExportError(f"cannot read {policy}", expected="an ONNX file", got=got) from problem
 
 
 def compare(policy: Path, engine: Path, module: Any, compiler: Compiler, cuda: Cuda, precision: str) -> str:
@@ -142,23 +135,6 @@ def compare(policy: Path, engine: Path, module: Any, compiler: Compiler, cuda: C
                 fix="build with --typing strong, or from a graph of wider precision",
             )
     return f"{CASES} cases, worst difference from ONNX Runtime: {told}"
-
-
-def random_inputs(signature: Signature, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-    """Inputs of a graph's types and shapes: of the policy's contract if it is one, else any numbers; whole ones are 0."""
-    from export.policy import INPUTS, case
-
-    if set(signature) == set(INPUTS):
-        return case(rng)
-    found: dict[str, NDArray[Any]] = {}
-    for name, (dtype, shape) in signature.items():
-        if dtype == "uint8":
-            found[name] = rng.integers(0, 256, shape, dtype=np.uint8)
-        elif dtype.startswith("float"):
-            found[name] = rng.uniform(-1, 1, shape).astype(dtype)
-        else:
-            found[name] = np.zeros(shape, dtype)
-    return found
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -202,15 +178,16 @@ def _folder(policy: Path, wanted: Path | None) -> Path:
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="policy.onnx, of any precision")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: `engines` beside it, else the user's cache")
-    parser.add_argument("--compiler", choices=("tensorrt", "tensorrt_rtx"), default="", help="default: what is installed")
+    parser.add_argument(
+        "--compiler", choices=("tensorrt", "tensorrt_rtx"), default="", help="default: what is installed"
+    )
     parser.add_argument("--sm", metavar="X.Y", help="TensorRT-RTX: build for this compute capability, GPU or not")
     parser.add_argument("--typing", choices=("auto", "strong", "weak"), default="auto", help="default: by version")
     parser.add_argument("--workspace-mb", type=int, default=512, metavar="MB", help="default: %(default)s")
 
 
 def _run(arguments: Namespace) -> int:
-    model = load(arguments.policy)
-    precision = next((entry.value for entry in model.metadata_props if entry.key == "precision"), "fp32")
+    precision = metadata(read(arguments.policy)).get("precision", "fp32")
     module, compiler = load_compiler(arguments.compiler)
     device, cuda = _target(arguments.sm, compiler)
     check = None
@@ -229,8 +206,8 @@ def _run(arguments: Namespace) -> int:
 
 
 COMMAND = Command(
-    "Build a TensorRT engine from an exported policy and compare it with ONNX Runtime. Engines belong to one device and\n"
-    "one version of TensorRT: run this on the robot. `edge run` and `edge doctor` then find it by themselves.\n"
+    "Build a TensorRT engine from an exported policy and compare it with ONNX Runtime. An engine is for one device\n"
+    "and one version of TensorRT: run this on the robot. `edge run` and `edge doctor` then find it by themselves.\n"
     "TensorRT-RTX also builds for a compute capability that is not at hand.\n\n"
     "  python -m export engine --policy models/reference/policy.onnx\n"
     "  python -m export engine --policy build/fp16/policy.onnx --compiler tensorrt_rtx --sm 8.9",

@@ -1,10 +1,12 @@
-"""What the conversions of a policy's graph have in common: who makes what, which layers are heavy, is it still right."""
+"""What conversions of a policy's graph have in common: who makes what, which layers are heavy, is it still sound."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from export.errors import ExportError
@@ -139,10 +141,38 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
 
 def set_metadata(model: onnx.ModelProto, values: dict[str, str]) -> None:
     """Adds to the model's metadata, or replaces what is there under the same names."""
-    had = {entry.key: entry.value for entry in model.metadata_props}
-    helper.set_model_props(model, {**had, **values})
+    helper.set_model_props(model, {**metadata(model), **values})
 
 
 def as_half(tensor: TensorProto) -> TensorProto:
     """A float constant in fp16, under another name."""
     return numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), tensor.name + "_half")
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file.
+
+    Raises:
+        ExportError: It is none.
+    """
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError) as problem:
+        got = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise ExportError(f"cannot read {path}", expected="an ONNX file", got=got) from problem
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """What the graph says of itself."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def inputs_of(model: onnx.ModelProto) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type (numpy name) and shape of each input."""
+    return {
+        value.name: (
+            helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+            tuple(size.dim_value for size in value.type.tensor_type.shape.dim),
+        )
+        for value in model.graph.input
+    }

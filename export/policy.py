@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from edge.tabletop import API
 from export.command import Command
 from export.errors import ExportError, ParityError
-from export.graph import widen_images
-from export.precision import CALIBRATED_WITH, add_arguments, convert, feeds_for, summary
+from export.precision import add_arguments, retype, summary
 
 OPSET = 18
 CASES = 64
@@ -39,16 +38,7 @@ def case(rng: np.random.Generator) -> Inputs:
     }
 
 
-def export(
-    checkpoint: Path,
-    method: str,
-    out: Path,
-    *,
-    seed: int = 0,
-    precision: str = "fp32",
-    calibration: Path | None = None,
-    calibration_count: int = CALIBRATED_WITH,
-) -> dict[str, Any]:
+def export(checkpoint: Path, method: str, out: Path, *, seed: int = 0) -> dict[str, Any]:
     """Write `out` and a report beside it.
 
     Args:
@@ -56,15 +46,12 @@ def export(
         method: How the student was trained: distilled, mip, regression; `stage-one` is the encoder's own head.
         out: Path of the ONNX file.
         seed: Of the parity cases.
-        precision: One of `export.precision.PRECISIONS`.
-        calibration: Demonstrations, which int8 needs.
-        calibration_count: How many observations of them.
 
     Returns:
         The report: method, parameters, parity, what made it.
 
     Raises:
-        ExportError: A checkpoint or calibration data is missing.
+        ExportError: A checkpoint is missing.
         ParityError: The graph does not do what the network does; nothing is written.
     """
     import onnx
@@ -88,7 +75,7 @@ def export(
         output_names=list(OUTPUTS), opset_version=OPSET, dynamo=True, verbose=False,
     )  # fmt: skip
     assert program is not None
-    model = widen_images(program.model_proto)
+    model = program.model_proto
     metadata = {
         "api_hash": API.hash,
         "method": method,
@@ -102,9 +89,6 @@ def export(
     onnx.save(model, aside)
     try:
         worst = compare(student, aside, rng)
-        feeds = feeds_for(precision, calibration, calibration_count, lambda: [case(rng) for _ in range(CASES)])
-        model, typed = convert(model, precision, *feeds, source=str(calibration or "random inputs"))
-        onnx.save(model, aside)
     except BaseException:
         aside.unlink()
         raise
@@ -113,7 +97,6 @@ def export(
         "method": method, "evaluations": 2 if method == "mip" else 1, "bytes": out.stat().st_size,
         "parameters": sum(p.numel() for p in student.parameters()),
         "parity": {"cases": CASES, "worst": worst, "tolerance": TOLERANCE}, "training": origin,
-        "precision": typed,
     }  # fmt: skip
     out.with_suffix(".json").write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
     return report
@@ -157,16 +140,13 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    report = export(
-        arguments.checkpoint, arguments.method, arguments.out, precision=arguments.precision,
-        calibration=arguments.calibration, calibration_count=arguments.calibration_count,
-    )  # fmt: skip
+    report = export(arguments.checkpoint, arguments.method, arguments.out)
     parity = report["parity"]
     print(
         f"{arguments.out}: {report['bytes'] / 1e6:.1f} MB, {report['evaluations']} network evaluation(s), "
         f"{parity['cases']} cases within {parity['worst']:.1e} of PyTorch (allowed {parity['tolerance']:g})"
     )
-    print(summary(report["precision"]))
+    print(summary(retype(arguments)))
     return 0
 
 

@@ -1,6 +1,6 @@
 """`python -m export precision`: the policy's graph in fp16 or int8, with the error it makes in radians.
 
-The precision is in the graph, where every runtime reads it: TensorRT since 10.12 has no other way, ONNX Runtime none either.
+The precision is in the graph, where every runtime reads it; newer TensorRT and ONNX Runtime know no other place.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from export.calibration import demonstrations
+from export.calibration import demonstrations, random_inputs
 from export.command import Command
 from export.errors import ExportError, ParityError
-from export.graph import set_metadata, widen_images
+from export.graph import inputs_of, read, set_metadata, widen_images
 from export.half import to_half
 from export.quantize import METHOD, calibrate, quantizable, to_int8
 
@@ -158,7 +157,10 @@ def _integers(model: onnx.ModelProto, calibration: Sequence[Inputs]) -> tuple[on
         return _compared(expected, outputs(to_int8(model, chosen, ranges), feeds))
 
     alone = {layer: tried([layer]) for layer in layers}
-    harm = {layer: max(error["p99"] for name, error in found.items() if name != "finished") for layer, found in alone.items()}
+    harm = {
+        layer: max(error["p99"] for name, error in found.items() if name != "finished")
+        for layer, found in alone.items()
+    }
     order = sorted(layers, key=lambda layer: (harm[layer], layer))
     count = _as_many_as_fit(order, tried)
     chosen = order[:count]
@@ -182,33 +184,71 @@ def _as_many_as_fit(order: list[str], tried: Callable[[list[str]], dict[str, dic
     return fits
 
 
-def feeds_for(
-    precision: str, root: Path | None, count: int, otherwise: Callable[[], list[Inputs]]
-) -> tuple[list[Inputs], list[Inputs]]:
-    """Observations to calibrate and to check with: of demonstrations if some are named, else `otherwise` to check with.
+def retype(arguments: Namespace) -> dict[str, Any]:
+    """Gives the graph at `arguments.out` the precision that the options of `add_arguments` ask for.
+
+    It is written aside and renamed, and noted in the report beside it. A graph that fails is removed: what is there was
+    not asked for.
+
+    Returns:
+        The report of `convert`.
 
     Raises:
-        ExportError: int8 without demonstrations, or `root` holds none.
+        ExportError, ParityError: See `convert`.
     """
-    if root is None and precision == "int8":
+    try:
+        return _retype(arguments.out, arguments.out, arguments)
+    except BaseException:
+        for path in (arguments.out, arguments.out.with_suffix(".json")):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
+    precision, root = arguments.precision, arguments.calibration_data
+    model, rng = read(source), np.random.default_rng(0)
+    if precision == "int8" and root is None:
         raise ExportError(
             "int8 needs calibration data",
             expected="demonstrations like what the policy will see",
-            got="no --calibration",
-            fix="name a dataset: --calibration data/tabletop (`python -m learning.demonstrations` records one)",
+            got="no --calibration-data",
+            fix="name a dataset: --calibration-data data/tabletop (`python -m learning.demonstrations` records one)",
         )
-    if root is None:
-        return [], otherwise()
-    calibration = demonstrations(root, count, "calibrate") if precision == "int8" else []
-    return calibration, demonstrations(root, CHECKED_WITH, "check")
+    calibration = demonstrations(root, arguments.observations, "calibrate") if precision == "int8" else []
+    if root is not None:
+        check = demonstrations(root, CHECKED_WITH, "check")
+    else:
+        check = [random_inputs(inputs_of(model), rng) for _ in range(CHECKED_WITH)]
+    typed, report = convert(model, precision, calibration, check, "random inputs" if root is None else str(root))
+    note, before = out.with_suffix(".json"), source.with_suffix(".json")
+    had = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else {}
+    aside = out.with_suffix(".making")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(typed, aside)
+        had |= {"precision": report, "bytes": aside.stat().st_size}
+        note.write_text(json.dumps(had, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(aside, out)
+    except OSError as problem:
+        fix = "make room, or choose another --out"
+        raise ExportError(f"cannot write {out}", got=str(problem.strerror or problem), fix=fix) from problem
+    finally:
+        aside.unlink(missing_ok=True)
+    return report
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options that choose a precision."""
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the graph (default: fp32)")
-    parser.add_argument("--calibration", type=Path, metavar="DIR", help="demonstrations; int8 needs them: data/tabletop")
     parser.add_argument(
-        "--calibration-count", type=int, default=CALIBRATED_WITH, metavar="N", help="observations (default: %(default)s)"
+        "--calibration-data", type=Path, metavar="DIR", help="demonstrations; int8 needs them: data/tabletop"
+    )
+    parser.add_argument(
+        "--observations",
+        type=int,
+        default=CALIBRATED_WITH,
+        metavar="N",
+        help="to calibrate with (default: %(default)s)",
     )
 
 
@@ -231,30 +271,8 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    from export.policy import CASES, case
-
-    try:
-        model = onnx.load(arguments.policy)
-    except (OSError, DecodeError) as problem:
-        got = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise ExportError(f"cannot read {arguments.policy}", expected="an ONNX file", got=got) from problem
-    rng = np.random.default_rng(0)
-    calibration, check = feeds_for(
-        arguments.precision, arguments.calibration, arguments.calibration_count, lambda: [case(rng) for _ in range(CASES)]
-    )
-    model, report = convert(model, arguments.precision, calibration, check, str(arguments.calibration or "random inputs"))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    aside = arguments.out.with_suffix(".making")
-    try:
-        onnx.save(model, aside)
-        os.replace(aside, arguments.out)
-    finally:
-        aside.unlink(missing_ok=True)
-    before = arguments.policy.with_suffix(".json")
-    had = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else {}
-    had |= {"precision": report, "bytes": arguments.out.stat().st_size}
-    arguments.out.with_suffix(".json").write_text(json.dumps(had, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    print(f"{arguments.out}: {had['bytes'] / 1e6:.1f} MB\n{summary(report)}")
+    report = _retype(arguments.policy, arguments.out, arguments)
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB\n{summary(report)}")
     return 0
 
 
@@ -262,8 +280,8 @@ COMMAND = Command(
     "Give an exported fp32 policy another precision. fp16 keeps softmax, normalisation, geometry and output layers in\n"
     "fp32; int8 is calibrated on demonstrations and takes as many layers as the tolerance allows. The result is\n"
     "compared with the fp32 graph, in radians, on other demonstrations (without any: on random inputs).\n\n"
-    "  python -m export precision --policy build/policy/policy.onnx --precision int8 --calibration data/tabletop \\\n"
-    "      --out build/int8/policy.onnx",
+    "  python -m export precision --policy build/policy/policy.onnx --precision int8 \\\n"
+    "      --calibration-data data/tabletop --out build/int8/policy.onnx",
     _arguments,
     _run,
 )

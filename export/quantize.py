@@ -1,4 +1,4 @@
-"""fp32 → int8 in the graph: QuantizeLinear and DequantizeLinear around the heavy layers, calibrated on demonstrations."""
+"""fp32 → int8 in the graph: QuantizeLinear and DequantizeLinear around heavy layers, calibrated on demonstrations."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _unsuited(node: onnx.NodeProto, wiring: Wiring) -> str:
 def calibrate(model: onnx.ModelProto, layers: Sequence[str], feeds: Sequence[Inputs]) -> Ranges:
     """Range of every layer's input over the calibration data.
 
-    For each tensor that cut-off is taken whose values, rounded to int8, have the least squared error: a few large values are
-    worth cutting off where that makes all others finer.
+    For each tensor that cut-off is taken whose values, rounded to int8, have the least squared error: a few large
+    values are worth cutting off where that makes all others finer.
 
     Args:
         model: The fp32 graph.
@@ -66,7 +66,10 @@ def calibrate(model: onnx.ModelProto, layers: Sequence[str], feeds: Sequence[Inp
 
     if not feeds:
         raise ExportError(
-            "int8 needs calibration data", expected="observations", got="none", fix="name some: --calibration data/tabletop"
+            "int8 needs calibration data",
+            expected="observations",
+            got="none",
+            fix="name some: --calibration-data data/tabletop",
         )
     wanted = set(layers)
     names = sorted({node.input[0] for node in model.graph.node if node.name in wanted})
@@ -142,10 +145,11 @@ def to_int8(model: onnx.ModelProto, layers: Sequence[str], ranges: Ranges) -> on
                 zero = numpy_helper.from_array(np.int8(0), f"{source}_zero")
                 graph.initializer.extend([scale, zero])
                 pair = [scale.name, zero.name]
-                nodes += [
-                    helper.make_node("QuantizeLinear", [source, *pair], [f"{source}_q"], name=f"{source}_quantize"),
-                    helper.make_node("DequantizeLinear", [f"{source}_q", *pair], [rounded[source]], name=f"{source}_dequantize"),
-                ]  # fmt: skip
+                for kind, from_, to in (
+                    ("QuantizeLinear", source, f"{source}_q"),
+                    ("DequantizeLinear", f"{source}_q", rounded[source]),
+                ):
+                    nodes.append(helper.make_node(kind, [from_, *pair], [to], name=f"{source}_{kind}"))
             key = weight.name, _channels(node)
             if key not in weights:
                 weights[key] = f"{weight.name}_dq{key[1]}"
@@ -178,4 +182,6 @@ def _weight(graph: onnx.GraphProto, weight: TensorProto, axis: int, name: str) -
         numpy_helper.from_array(np.zeros(len(scale), np.int8), f"{name}_zero"),
     ]
     graph.initializer.extend(parts)
-    return helper.make_node("DequantizeLinear", [part.name for part in parts], [name], name=f"{name}_dequantize", axis=axis)
+    return helper.make_node(
+        "DequantizeLinear", [part.name for part in parts], [name], name=f"{name}_dequantize", axis=axis
+    )

@@ -24,8 +24,8 @@ _NEEDS = (("FP8", _FP8, (8, 9)), ("FP4", _FP4, (10, 0)))
 
 #: Layers that compute, and so have a precision of their own in a weakly typed network.
 _COMPUTING = {
-    "CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "ELEMENTWISE", "ACTIVATION", "SOFTMAX", "NORMALIZATION", "REDUCE",
-    "UNARY", "EINSUM", "POOLING", "SCALE",
+    "CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "ELEMENTWISE", "ACTIVATION", "SOFTMAX", "NORMALIZATION",
+    "REDUCE", "UNARY", "EINSUM", "POOLING", "SCALE",
 }  # fmt: skip
 
 
@@ -43,8 +43,9 @@ class Built:
 def typing_for(compiler: Compiler, wanted: str = "auto") -> str:
     """How the network is typed: `strong` means that every tensor has the type it has in the graph.
 
-    From 10.12 on weak typing is deprecated, 11 and TensorRT-RTX have none. Before, `auto` is weak: there the builder needs
-    the FP16 and INT8 flags to look at such kernels at all, and what the graph keeps in fp32 is pinned layer by layer.
+    From 10.12 on weak typing is deprecated, 11 and TensorRT-RTX have none. Before, `auto` is weak: JetPack 6 is tested
+    by everybody that way. The FP16 and INT8 flags follow from the graph, and what it keeps in fp32 is pinned layer by
+    layer.
 
     Args:
         compiler: What builds.
@@ -196,7 +197,10 @@ def _not_parsed(parser: Any, compiler: Compiler, log: Any) -> ExportError:
     if code == "UNSUPPORTED_NODE":
         what, fix = f"{compiler} has no operator {operator} ({where})", "replace it in the network by operators it has"
     else:
-        what, fix = f"{compiler} cannot use operator {operator} as it is at {where}", "look at its inputs and attributes"
+        what, fix = (
+            f"{compiler} cannot use operator {operator} as it is at {where}",
+            "look at its inputs and attributes",
+        )
     return ExportError(
         what, expected="an operator of TensorRT", got=f"{code}: {said}", fix=f"{fix}, or use --backend onnx"
     )

@@ -1,6 +1,7 @@
+# ruff: noqa: N801, N802, N815, N818 - names of CUDA
 """`cuda.bindings.runtime` without a GPU: memory, streams, graphs; no kinder than the device.
 
-Device memory has addresses that nobody can read. Work on a stream is done when the stream is waited for, and not before.
+Device memory has addresses that nobody can read. Work on a stream is done when the stream is waited for, not before.
 An address that was freed, that is not the device's, or that is too short is an illegal access, after which every call
 fails, as on a GPU.
 """
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 Work = Callable[[], None]
 
 
-class cudaError_t(enum.IntEnum):  # noqa: N801
+class cudaError_t(enum.IntEnum):
     cudaSuccess = 0
     cudaErrorInvalidValue = 1
     cudaErrorMemoryAllocation = 2
@@ -27,13 +28,13 @@ class cudaError_t(enum.IntEnum):  # noqa: N801
     cudaErrorStreamCaptureInvalidated = 901
 
 
-class cudaMemcpyKind(enum.IntEnum):  # noqa: N801
+class cudaMemcpyKind(enum.IntEnum):
     cudaMemcpyHostToHost = 0
     cudaMemcpyHostToDevice = 1
     cudaMemcpyDeviceToHost = 2
 
 
-class cudaStreamCaptureMode(enum.IntEnum):  # noqa: N801
+class cudaStreamCaptureMode(enum.IntEnum):
     cudaStreamCaptureModeGlobal = 0
     cudaStreamCaptureModeThreadLocal = 1
     cudaStreamCaptureModeRelaxed = 2
@@ -108,25 +109,25 @@ class CudaStandIn:
                 return memoryview(block)[address - base : address - base + size]
         raise IllegalAccess(f"{address:#x} + {size} is not device memory")
 
-    # --- the module's functions -----------------------------------------------------------------------------------------
+    # --- the module's functions ---
 
-    def cudaGetErrorString(self, error: cudaError_t) -> tuple[cudaError_t, bytes]:  # noqa: N802
+    def cudaGetErrorString(self, error: cudaError_t) -> tuple[cudaError_t, bytes]:
         return E.cudaSuccess, E(error).name.encode()
 
-    def cudaGetLastError(self) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaGetLastError(self) -> tuple[cudaError_t]:
         return (self.sticky,)
 
-    def cudaGetDeviceCount(self) -> tuple[cudaError_t, int]:  # noqa: N802
+    def cudaGetDeviceCount(self) -> tuple[cudaError_t, int]:
         return self._counted("cudaGetDeviceCount") or (E.cudaSuccess, 1)
 
-    def cudaGetDeviceProperties(self, device: int) -> tuple[cudaError_t, object]:  # noqa: N802
+    def cudaGetDeviceProperties(self, device: int) -> tuple[cudaError_t, object]:
         if failed := self._counted("cudaGetDeviceProperties"):
             return failed
         if device != 0:
             return E.cudaErrorInvalidDevice, None
         return E.cudaSuccess, SimpleNamespace(name=self.name.encode(), major=self.major, minor=self.minor)
 
-    def cudaMalloc(self, size: int) -> tuple[cudaError_t, int | None]:  # noqa: N802
+    def cudaMalloc(self, size: int) -> tuple[cudaError_t, int | None]:
         if failed := self._counted("cudaMalloc"):
             return failed
         if size < 1:
@@ -136,10 +137,10 @@ class CudaStandIn:
         self.device[address] = bytearray(b"\xcd" * size)  # not zero: nobody promised that
         return E.cudaSuccess, address
 
-    def cudaFree(self, devPtr: int) -> tuple[cudaError_t]:  # noqa: N802, N803
+    def cudaFree(self, devPtr: int) -> tuple[cudaError_t]:
         return self._gone("cudaFree", self.device, devPtr)
 
-    def cudaHostAlloc(self, size: int, flags: int) -> tuple[cudaError_t, int | None]:  # noqa: N802
+    def cudaHostAlloc(self, size: int, flags: int) -> tuple[cudaError_t, int | None]:
         if failed := self._counted("cudaHostAlloc"):
             return failed
         if size < 1 or flags != 0:
@@ -148,18 +149,18 @@ class CudaStandIn:
         self.host[ctypes.addressof(block)] = block
         return E.cudaSuccess, ctypes.addressof(block)
 
-    def cudaFreeHost(self, ptr: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaFreeHost(self, ptr: int) -> tuple[cudaError_t]:
         return self._gone("cudaFreeHost", self.host, ptr)
 
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[cudaError_t, Handle | None]:  # noqa: N802
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[cudaError_t, Handle | None]:
         if failed := self._counted("cudaStreamCreateWithFlags"):
             return failed
         return E.cudaSuccess, self._new(self.streams, Stream())
 
-    def cudaStreamDestroy(self, stream: Handle) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaStreamDestroy(self, stream: Handle) -> tuple[cudaError_t]:
         return self._gone("cudaStreamDestroy", self.streams, int(stream))
 
-    def cudaStreamSynchronize(self, stream: Handle) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaStreamSynchronize(self, stream: Handle) -> tuple[cudaError_t]:
         if failed := self._counted("cudaStreamSynchronize", results=0):
             return failed
         target = self.streams.get(int(stream))
@@ -177,7 +178,7 @@ class CudaStandIn:
                 return (self.sticky,)
         return (E.cudaSuccess,)
 
-    def cudaMemcpyAsync(  # noqa: N802
+    def cudaMemcpyAsync(
         self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: Handle
     ) -> tuple[cudaError_t]:
         if failed := self._counted("cudaMemcpyAsync", results=0):
@@ -204,7 +205,7 @@ class CudaStandIn:
         self.enqueue(int(stream), work)
         return (E.cudaSuccess,)
 
-    def cudaStreamBeginCapture(self, stream: Handle, mode: cudaStreamCaptureMode) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaStreamBeginCapture(self, stream: Handle, mode: cudaStreamCaptureMode) -> tuple[cudaError_t]:
         if failed := self._counted("cudaStreamBeginCapture", results=0):
             return failed
         assert isinstance(mode, cudaStreamCaptureMode)
@@ -214,7 +215,7 @@ class CudaStandIn:
         target.recording, target.broken = [], False
         return (E.cudaSuccess,)
 
-    def cudaStreamEndCapture(self, stream: Handle) -> tuple[cudaError_t, Handle | None]:  # noqa: N802
+    def cudaStreamEndCapture(self, stream: Handle) -> tuple[cudaError_t, Handle | None]:
         failed = self._counted("cudaStreamEndCapture")
         target = self.streams.get(int(stream))
         if target is None or target.recording is None:
@@ -224,14 +225,14 @@ class CudaStandIn:
             return E.cudaErrorStreamCaptureInvalidated, None
         return E.cudaSuccess, self._new(self.graphs, recorded)
 
-    def cudaGraphInstantiate(self, graph: Handle, flags: int) -> tuple[cudaError_t, Handle | None]:  # noqa: N802
+    def cudaGraphInstantiate(self, graph: Handle, flags: int) -> tuple[cudaError_t, Handle | None]:
         if failed := self._counted("cudaGraphInstantiate"):
             return failed
         if int(graph) not in self.graphs:
             return E.cudaErrorInvalidResourceHandle, None
         return E.cudaSuccess, self._new(self.executables, list(self.graphs[int(graph)]))
 
-    def cudaGraphLaunch(self, graphExec: Handle, stream: Handle) -> tuple[cudaError_t]:  # noqa: N802, N803
+    def cudaGraphLaunch(self, graphExec: Handle, stream: Handle) -> tuple[cudaError_t]:
         if failed := self._counted("cudaGraphLaunch", results=0):
             return failed
         if int(graphExec) not in self.executables or int(stream) not in self.streams:
@@ -239,13 +240,13 @@ class CudaStandIn:
         self.streams[int(stream)].waiting += self.executables[int(graphExec)]
         return (E.cudaSuccess,)
 
-    def cudaGraphExecDestroy(self, graphExec: Handle) -> tuple[cudaError_t]:  # noqa: N802, N803
+    def cudaGraphExecDestroy(self, graphExec: Handle) -> tuple[cudaError_t]:
         return self._gone("cudaGraphExecDestroy", self.executables, int(graphExec))
 
-    def cudaGraphDestroy(self, graph: Handle) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaGraphDestroy(self, graph: Handle) -> tuple[cudaError_t]:
         return self._gone("cudaGraphDestroy", self.graphs, int(graph))
 
-    # --- what it does with them -----------------------------------------------------------------------------------------
+    # --- what it does with them ---
 
     def _counted(self, name: str, results: int = 1) -> tuple | None:
         self.calls.append(name)

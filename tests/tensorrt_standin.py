@@ -1,5 +1,5 @@
-"""`tensorrt` without a GPU, in the version one asks for: builds plans that hold their ONNX, and evaluates them with ONNX
-Runtime in the memory of a `CudaStandIn`; no kinder than the real one.
+"""`tensorrt` without a GPU, of any version: builds plans that hold their ONNX, and evaluates them with ONNX Runtime
+in the memory of a `CudaStandIn`; no kinder than the real one.
 
 What a caller does wrong that TensorRT would not notice before it crashed is a `Misuse` here.
 """
@@ -18,7 +18,7 @@ import onnxruntime
 from cuda_standin import CudaStandIn, IllegalAccess
 
 
-class Misuse(AssertionError):
+class Misuse(AssertionError):  # noqa: N818
     """The caller would have crashed the process, or read what is not there."""
 
 
@@ -56,9 +56,17 @@ class ILogger:
         raise NotImplementedError
 
 
-_ONNX = {1: DataType.FLOAT, 10: DataType.HALF, 3: DataType.INT8, 6: DataType.INT32, 7: DataType.INT64, 2: DataType.UINT8}
+_ONNX = {
+    1: DataType.FLOAT,
+    10: DataType.HALF,
+    3: DataType.INT8,
+    6: DataType.INT32,
+    7: DataType.INT64,
+    2: DataType.UINT8,
+}
 _LAYERS = {
-    "Conv": "CONVOLUTION", "Gemm": "MATRIX_MULTIPLY", "MatMul": "MATRIX_MULTIPLY", "Softmax": "SOFTMAX", "Relu": "ACTIVATION",
+    "Conv": "CONVOLUTION", "Gemm": "MATRIX_MULTIPLY", "MatMul": "MATRIX_MULTIPLY", "Softmax": "SOFTMAX",
+    "Relu": "ACTIVATION",
     "Add": "ELEMENTWISE", "Mul": "ELEMENTWISE", "Sub": "ELEMENTWISE", "Div": "ELEMENTWISE", "Cast": "CAST",
     "DequantizeLinear": "DEQUANTIZE", "QuantizeLinear": "QUANTIZE", "ReduceMean": "REDUCE",
 }  # fmt: skip
@@ -187,10 +195,12 @@ class ExecutionContext:
     def _evaluate(self) -> None:
         engine = self._engine
         feeds = {
-            name: np.frombuffer(self._bytes(name), _numpy(engine.get_tensor_dtype(name))).reshape(engine.get_tensor_shape(name))
+            name: np.frombuffer(self._bytes(name), _numpy(engine.get_tensor_dtype(name))).reshape(
+                engine.get_tensor_shape(name)
+            )
             for name in engine.values
             if name not in engine.results
-        }  # fmt: skip
+        }
         for name, result in zip(engine.results, engine.session.run(engine.results, feeds), strict=True):
             self._view(name, self._addresses[name])[:] = np.ascontiguousarray(result).tobytes()
 
@@ -322,7 +332,9 @@ class OnnxParser:
     def parse(self, model: bytes) -> bool:
         proto = onnx.load_from_string(model)
         graph = proto.graph
-        types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
+        types = {
+            value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)
+        }
         wide = {value.name for value in graph.input if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8}
         for node in graph.node:
             assert node.op_type == "Cast" or wide.isdisjoint(node.input), "uint8 may only be cast"

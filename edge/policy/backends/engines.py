@@ -168,7 +168,9 @@ def read_record(engine: Path) -> EngineRecord | None:
     try:
         record = EngineRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as problem:
-        raise PolicyError(f"{path} cannot be read", expected="an engine's record", got=str(problem), fix=fix) from problem
+        raise PolicyError(
+            f"{path} cannot be read", expected="an engine's record", got=str(problem), fix=fix
+        ) from problem
     if record.format != FORMAT:
         raise PolicyError(f"{path} has another format", expected=str(FORMAT), got=str(record.format), fix=fix)
     return record
@@ -181,5 +183,3 @@ def build_command(model: Path) -> str:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "any"
-
-

@@ -1,4 +1,4 @@
-"""A TensorRT engine: memory is allocated once, the work is one CUDA graph, and an evaluation is a copy, a launch, a wait.
+"""A TensorRT engine: memory is allocated once, and an evaluation is a copy, the launch of one CUDA graph, and a wait.
 
 Written against the Python API of TensorRT 10.3 to 11 and of TensorRT-RTX. Not measured: no GPU was at hand.
 """
@@ -60,7 +60,7 @@ def load_compiler(wanted: str = "") -> tuple[Any, Compiler]:
 def make_log(module: Any) -> Any:
     """A logger for TensorRT that keeps what is said: errors of its functions are told there and nowhere else."""
 
-    class Log(module.ILogger):  # type: ignore[misc, name-defined]
+    class Log(module.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
             self.lines: list[str] = []
@@ -86,7 +86,8 @@ class TensorRtBackend:
         cuda: The CUDA runtime.
 
     Raises:
-        PolicyError: The engine does not load here, has a shape that is not fixed, or CUDA fails. Nothing stays allocated.
+        PolicyError: The engine does not load here, has a shape that is not fixed, or CUDA fails. Then nothing stays
+            allocated.
     """
 
     def __init__(self, path: Path, module: Any, compiler: Compiler, cuda: Cuda) -> None:
@@ -194,13 +195,15 @@ class TensorRtBackend:
             self._cuda.call("cudaMemcpyAsync", *arguments, self._stream)
 
     def _record(self, owner: ExitStack) -> None:
-        """Records the work as a CUDA graph: one launch in place of hundreds. Some engines cannot be; they work without."""
+        """Records the work as a CUDA graph: one launch in place of hundreds. An engine that cannot be works without."""
         cuda, runtime = self._cuda, self._cuda.runtime
         capturable = getattr(self._context, "is_stream_capturable", None)
         if capturable is not None and not capturable(int(self._stream)):
             self.note = "TensorRT says that this engine cannot be a CUDA graph"
             return
-        cuda.call("cudaStreamBeginCapture", self._stream, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        cuda.call(
+            "cudaStreamBeginCapture", self._stream, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        )
         failure: PolicyError | None = None
         graph: Any = None
         try:
