@@ -36,6 +36,7 @@ from edge.manifest import (
 from edge.policy.backends import Signature, open_backend
 from edge.policy.policy import Policy
 from edge.records import unknown_key
+from export import graph
 from export.command import Command
 
 TARGET_HZ = 20.0
@@ -96,7 +97,8 @@ def build(
     if planner is not None:
         reports["planner"] = _report(planner / "planner.json", api)
     arm = load_description(robot)
-    backend = open_backend(policy, 1)
+    backend = open_backend(policy, 1, "onnx")
+    said = graph.metadata(graph.read(policy))
     horizon = backend.outputs["chunk"][1][1] if "chunk" in backend.outputs else 0
     size = backend.inputs["front"][1][1] if "front" in backend.inputs else 0
     rates, images = (
@@ -112,7 +114,12 @@ def build(
         units=tuple("fraction" if joint.normalised else "rad" for joint in arm.joints),
         rates=rates,
         images=images,
-        policy=PolicyPart("policy.onnx", _tensors(backend.inputs), _tensors(backend.outputs)),
+        policy=PolicyPart(
+            "policy.onnx",
+            _tensors(backend.inputs, said.get("inputs", "[]")),
+            _tensors(backend.outputs, said.get("outputs", "[]")),
+            said.get("precision", "fp32"),
+        ),
         files={name: sha256(source) for name, source in sources.items()},
         made_by=Origin(command, seed, _versions(), {name: report for name, report in reports.items() if report}),
         planner=None if planner is None else PlannerPart(*PLANNER_FILES),
@@ -168,8 +175,20 @@ def _replace(aside: Path, out: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _tensors(signature: Signature) -> tuple[Tensor, ...]:
-    return tuple(Tensor(name, dtype, shape, KINDS.get(name, "")) for name, (dtype, shape) in signature.items())
+def _tensors(signature: Signature, said: str) -> tuple[Tensor, ...]:
+    """The tensors of a graph with what its metadata says of their units."""
+    told = {port["name"]: port for port in json.loads(said)}
+    return tuple(
+        Tensor(
+            name,
+            dtype,
+            shape,
+            KINDS.get(name, ""),
+            told.get(name, {}).get("unit", ""),
+            told.get(name, {}).get("scaled", ""),
+        )
+        for name, (dtype, shape) in signature.items()
+    )
 
 
 def _report(path: Path, api: RobotApi) -> dict[str, Any]:

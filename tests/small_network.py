@@ -1,4 +1,4 @@
-"""A small network of the policy's contract with everything a conversion must tell apart, and its weights from a seed."""
+"""A small network of the policy's contract with everything that a conversion must tell apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def small_network(seed: int = 0, factor: float = 1.0) -> onnx.ModelProto:
-    """Images → convolutions → spatial softmax → linear layers; joints → sine, cosine and a small product, as kinematics do.
+    """Images → convolutions → spatial softmax → linear layers; joints → sine, cosine, a small product, like kinematics.
 
     Args:
         seed: Of the weights.

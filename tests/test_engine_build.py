@@ -1,4 +1,4 @@
-"""Engines: every policy graph under the real TensorRT-RTX compiler, which needs no GPU, and the rules for other versions.
+"""Engines: every policy graph under the real TensorRT-RTX compiler, which needs no GPU; the rules for other versions.
 
 An engine that was built here was not run: that needs the device.
 """

@@ -13,10 +13,12 @@ from small_network import small_network
 from test_dataset import _write
 
 from edge.policy.backends.onnx import OnnxBackend
+from edge.tabletop import API
 from export.__main__ import main
+from export.bundle import build as build_bundle
 from export.calibration import Inputs, demonstrations, random_inputs
 from export.errors import ExportError, ParityError
-from export.graph import Wiring, checked, clone, inputs_of, metadata, types, widen_images
+from export.graph import Wiring, checked, clone, inputs_of, metadata, set_metadata, types, widen_images
 from export.half import to_half
 from export.precision import TOLERANCES, convert, errors, outputs
 from export.quantize import calibrate, quantizable, to_int8
@@ -216,3 +218,14 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes, caps
     assert main(["precision", "--policy", str(tmp_path / "policy.onnx"), "--out", str(tmp_path / "x.onnx")]) == 2
     assert "error: " in capsys.readouterr().err
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_bundle_tells_the_precision_and_the_units_of_its_graph(model: onnx.ModelProto, tmp_path: Path) -> None:
+    port = {"name": "joints", "dtype": "float32", "shape": [1, 6], "kind": "", "unit": "radians", "scaled": "by 1.2"}
+    half, _ = to_half(model)
+    set_metadata(half, {"precision": "fp16", "inputs": json.dumps([port])})
+    onnx.save(half, tmp_path / "policy.onnx")
+    part = build_bundle(API, tmp_path / "policy.onnx", tmp_path / "bundle").manifest.policy
+    assert part.precision == "fp16"
+    joints = next(tensor for tensor in part.inputs if tensor.name == "joints")
+    assert (joints.kind, joints.unit, joints.scaled) == ("state/joint/position", "radians", "by 1.2")
