@@ -2,10 +2,10 @@
 
     python benchmarks/precision.py models/reference/policy.onnx --calibration-data data/tabletop
 
-All graphs are evaluated in turns on the same observations, on one thread. The machine's peak is the best of many float32
-products of 1024 x 1024 matrices, its bandwidth the best of many copies of 256 MB (read and written), each on one thread.
+All graphs are evaluated in turns on the same observations, on one thread. The peak is the best of many float32
+products of 1024 x 1024 matrices, the bandwidth the best of many copies of 256 MB (read and written), on one thread.
 The share of the peak counts the multiplications and additions of convolutions and products; the share of the bandwidth
-counts the weights as stored, each read once. `engine` is not in the table: there is no GPU in this machine.
+counts the weights as stored, each read once.
 """
 
 from __future__ import annotations

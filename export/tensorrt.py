@@ -43,9 +43,8 @@ class Built:
 def typing_for(compiler: Compiler, wanted: str = "auto") -> str:
     """How the network is typed: `strong` means that every tensor has the type it has in the graph.
 
-    From 10.12 on weak typing is deprecated, 11 and TensorRT-RTX have none. Before, `auto` is weak: JetPack 6 is tested
-    by everybody that way. The FP16 and INT8 flags follow from the graph, and what it keeps in fp32 is pinned layer by
-    layer.
+    From 10.12 on weak typing is deprecated, 11 and TensorRT-RTX have none. Before, `auto` is weak, those versions' own
+    default: the FP16 and INT8 flags follow from the graph, and what it keeps in fp32 is pinned layer by layer.
 
     Args:
         compiler: What builds.
