@@ -98,7 +98,7 @@ def build(
         reports["planner"] = _report(planner / "planner.json", api)
     arm = load_description(robot)
     backend = open_backend(policy, 1, "onnx")
-    said = graph.metadata(graph.read(policy))
+    told = graph.metadata(graph.read(policy))
     horizon = backend.outputs["chunk"][1][1] if "chunk" in backend.outputs else 0
     size = backend.inputs["front"][1][1] if "front" in backend.inputs else 0
     rates, images = (
@@ -116,9 +116,9 @@ def build(
         images=images,
         policy=PolicyPart(
             "policy.onnx",
-            _tensors(backend.inputs, said.get("inputs", "[]")),
-            _tensors(backend.outputs, said.get("outputs", "[]")),
-            said.get("precision", "fp32"),
+            _tensors(backend.inputs, told.get("inputs", "[]")),
+            _tensors(backend.outputs, told.get("outputs", "[]")),
+            told.get("precision", "fp32"),
         ),
         files={name: sha256(source) for name, source in sources.items()},
         made_by=Origin(command, seed, _versions(), {name: report for name, report in reports.items() if report}),
@@ -177,15 +177,15 @@ def _replace(aside: Path, out: Path) -> None:
 
 def _tensors(signature: Signature, said: str) -> tuple[Tensor, ...]:
     """The tensors of a graph with what its metadata says of their units."""
-    told = {port["name"]: port for port in json.loads(said)}
+    ports = {port["name"]: port for port in json.loads(said)}
     return tuple(
         Tensor(
             name,
             dtype,
             shape,
             KINDS.get(name, ""),
-            told.get(name, {}).get("unit", ""),
-            told.get(name, {}).get("scaled", ""),
+            ports.get(name, {}).get("unit", ""),
+            ports.get(name, {}).get("scaled", ""),
         )
         for name, (dtype, shape) in signature.items()
     )

@@ -214,11 +214,23 @@ def _retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
             got="no --calibration-data",
             fix="name a dataset: --calibration-data data/tabletop (`python -m learning.demonstrations` records one)",
         )
-    calibration = demonstrations(root, arguments.observations, "calibrate") if precision == "int8" else []
-    if root is not None:
-        check = demonstrations(root, CHECKED_WITH, "check")
+    wanted = inputs_of(model)
+    calibration: list[Inputs] = []
+    if root is None:
+        check = [random_inputs(wanted, rng) for _ in range(CHECKED_WITH)]
     else:
-        check = [random_inputs(inputs_of(model), rng) for _ in range(CHECKED_WITH)]
+        size = wanted["front"][1][1] if "front" in wanted else 0
+        check = demonstrations(root, CHECKED_WITH, "check", size=size) if size else []
+        found = {name: (value.dtype.name, value.shape) for name, value in check[0].items()} if check else {}
+        if found != wanted:
+            raise ExportError(
+                f"{root} does not show what this policy sees",
+                expected=str(wanted),
+                got=str(found or "front, wrist, joints, call, goal"),
+                fix="calibrate with data of its own robot, or export --precision fp16, which needs none",
+            )
+        if precision == "int8":
+            calibration = demonstrations(root, arguments.observations, "calibrate", size=size)
     typed, report = convert(model, precision, calibration, check, "random inputs" if root is None else str(root))
     note, before = out.with_suffix(".json"), source.with_suffix(".json")
     had = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else {}

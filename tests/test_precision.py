@@ -229,3 +229,15 @@ def test_a_bundle_tells_the_precision_and_the_units_of_its_graph(model: onnx.Mod
     assert part.precision == "fp16"
     joints = next(tensor for tensor in part.inputs if tensor.name == "joints")
     assert (joints.kind, joints.unit, joints.scaled) == ("state/joint/position", "radians", "by 1.2")
+
+
+def test_demonstrations_of_another_robot_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(tmp_path / "data", 0, range(2))
+    finish(tmp_path / "data")
+    x, y = (onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 7]) for name in ("joints", "chunk"))
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["joints"], ["chunk"])], "other", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, ir_version=10), tmp_path / "policy.onnx")
+    wanted = ["precision", "--policy", str(tmp_path / "policy.onnx"), "--out", str(tmp_path / "out.onnx")]
+    assert main([*wanted, "--calibration-data", str(tmp_path / "data"), "--precision", "int8"]) == 2
+    assert "does not show what this policy sees" in capsys.readouterr().err
+    assert not (tmp_path / "out.onnx").exists()

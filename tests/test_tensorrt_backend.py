@@ -14,22 +14,22 @@ import tensorrt_rtx_bindings
 import tensorrt_standin
 from cuda.bindings import runtime
 from cuda_standin import CudaStandIn, cudaError_t, cudaMemcpyKind, cudaStreamCaptureMode
+from small_network import small_network
 from tensorrt_standin import Misuse, TensorRtStandIn, parameters
 from test_policy import write_graph
 
 from edge.errors import PolicyError
-from edge.manifest import Images
 from edge.policy.backends.cuda import Cuda
 from edge.policy.backends.engines import Compiler, Device
 from edge.policy.backends.onnx import OnnxBackend
 from edge.policy.backends.tensorrt import TensorRtBackend
-from edge.policy.policy import expected_inputs
 from export.calibration import Inputs, random_inputs
-from export.graph import read
+from export.graph import inputs_of, read
 from export.tensorrt import build
 
 ORIN = Device("Orin", 8, 7)
 JETPACK = Compiler("tensorrt", "10.3.0")
+SIGNATURE = inputs_of(small_network())
 
 
 class Rig:
@@ -52,7 +52,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def case(rng: np.random.Generator) -> Inputs:
-    return random_inputs(expected_inputs(Images(96, 192)), rng)
+    return random_inputs(SIGNATURE, rng)
 
 
 def agree(backend: TensorRtBackend, graph: Path, count: int = 8) -> None:
