@@ -4,6 +4,7 @@
 
 All graphs are evaluated in turns on the same observations, on one thread. The peak is the best of many float32
 products of 1024 x 1024 matrices, the bandwidth the best of many copies of 256 MB (read and written), on one thread.
+Shares are of processor time, so that a busy machine changes them little; the times are by the clock and do change.
 The share of the peak counts the multiplications and additions of convolutions and products; the share of the bandwidth
 counts the weights as stored, each read once.
 """
@@ -123,22 +124,25 @@ def main() -> None:
             onnx.save(typed, keep / f"{precision}.onnx")
             backends[precision], stored[precision] = OnnxBackend(keep / f"{precision}.onnx"), weights(typed)
         spent: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
+        used: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         for index in range(arguments.count + 10):
             for precision, backend in backends.items():
-                begin = time.perf_counter()
+                begin, before = time.perf_counter(), time.thread_time()
                 backend.run(check[index % len(check)])
                 if index >= 10:  # the first ones are warm-up
                     spent[precision].append((time.perf_counter() - begin) * 1e3)
+                    used[precision].append((time.thread_time() - before) * 1e3)
         peak, moved = peak_flops(), bandwidth()
         print(f"{backends['fp32'].name}, one thread; {flops / 1e6:.0f} MFLOP an evaluation")
         print(f"this machine, one thread: {peak / 1e9:.1f} GFLOP/s float32, {moved / 1e9:.1f} GB/s copied\n")
         for precision, times in spent.items():
             p50, p99 = np.percentile(times, [50, 99])
+            own = float(np.median(used[precision]))
             error = reports[precision]["error"]["chunk"]
             print(
-                f"{precision}  p50 {p50:6.2f}  p99 {p99:6.2f}  worst {max(times):6.2f} ms (n = {len(times)})  "
-                f"{flops / p50 * 1e3 / peak:4.0%} of peak, {stored[precision] / p50 * 1e3 / moved:4.0%} of bandwidth, "
-                f"weights {stored[precision] / 1e6:4.1f} MB\n      chunk from fp32: median {error['median']:.1e}, "
+                f"{precision}  p50 {p50:6.2f}  p99 {p99:6.2f}  worst {max(times):6.2f} ms, "
+                f"processor time p50 {own:5.2f} ms (n = {len(times)})\n      {flops / own * 1e3 / peak:.0%} of peak, "
+                f"{stored[precision] / own * 1e3 / moved:.0%} of bandwidth, weights {stored[precision] / 1e6:.1f} MB\n      chunk from fp32: median {error['median']:.1e}, "
                 f"p99 {error['p99']:.1e}, worst {error['worst']:.1e} rad (n = {len(check)})"
             )
             shares = by_kind(keep / f"{precision}.onnx", check[:50])
