@@ -143,7 +143,8 @@ def main() -> None:
                 f"{precision}  p50 {p50:6.2f}  p99 {p99:6.2f}  worst {max(times):6.2f} ms, "
                 f"processor time p50 {own:5.2f} ms (n = {len(times)})\n      {flops / own * 1e3 / peak:.0%} of peak, "
                 f"{stored[precision] / own * 1e3 / moved:.0%} of bandwidth, weights {stored[precision] / 1e6:.1f} MB\n"
-                f"      chunk from fp32: median {error['median']:.1e}, p99 {error['p99']:.1e}, worst {error['worst']:.1e} rad (n = {len(check)})"
+                f"      chunk from fp32: median {error['median']:.1e}, p99 {error['p99']:.1e}, "
+                f"worst {error['worst']:.1e} rad (n = {len(check)})"
             )
             shares = by_kind(keep / f"{precision}.onnx", check[:50])
             print("      time in " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
