@@ -28,6 +28,8 @@ Inputs = dict[str, NDArray[Any]]
 PRECISIONS = ("fp32", "fp16", "int8")
 CALIBRATED_WITH = 128
 CHECKED_WITH = 256
+_RANDOM, _UNCHANGED = 64, 8
+"""Random inputs, where there are no demonstrations; an fp32 graph only has its casts moved."""
 TRIED_WITH = 32
 """Observations of the calibration data by which it is decided which layers become int8."""
 
@@ -217,7 +219,7 @@ def _retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
     wanted = inputs_of(model)
     calibration: list[Inputs] = []
     if root is None:
-        check = [random_inputs(wanted, rng) for _ in range(CHECKED_WITH)]
+        check = [random_inputs(wanted, rng) for _ in range(_RANDOM if precision != "fp32" else _UNCHANGED)]
     else:
         size = wanted["front"][1][1] if "front" in wanted else 0
         check = demonstrations(root, CHECKED_WITH, "check", size=size) if size else []
@@ -238,7 +240,8 @@ def _retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(typed, aside)
-        had |= {"precision": report, "bytes": aside.stat().st_size}
+        report["bytes"] = aside.stat().st_size
+        had |= {"precision": report, "bytes": report["bytes"]}
         note.write_text(json.dumps(had, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         os.replace(aside, out)
     except OSError as problem:
@@ -265,7 +268,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """One line: how far a typed graph is from the fp32 graph."""
+    """One line: how large a graph that `retype` wrote is, and how far from the fp32 graph."""
     told = ", ".join(
         f"{name} p99 {error['p99']:.2g} worst {error['worst']:.2g}"
         for name, error in report["error"].items()
@@ -273,7 +276,8 @@ def summary(report: dict[str, Any]) -> str:
     )
     limit = report["tolerance"]
     allowed = f"allowed {limit['p99']:g} and {limit['worst']:g} rad"
-    return f"{report['precision']}: {told} from the fp32 graph (n = {report['error']['observations']}; {allowed})"
+    what = f"{report['precision']}, {report['bytes'] / 1e6:.1f} MB"
+    return f"{what}: {told} from the fp32 graph (n = {report['error']['observations']}; {allowed})"
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -284,7 +288,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     report = _retype(arguments.policy, arguments.out, arguments)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB\n{summary(report)}")
+    print(f"{arguments.out}: {summary(report)}")
     return 0
 
 

@@ -203,7 +203,7 @@ def test_the_command_writes_the_graph_and_its_report(
     onnx.save(model, source)
     source.with_suffix(".json").write_text('{"method": "small"}')
     assert main(["precision", "--policy", str(source), "--out", str(out), "--precision", "fp16"]) == 0
-    assert "fp16: chunk p99" in capsys.readouterr().out
+    assert f"fp16, {out.stat().st_size / 1e6:.1f} MB: chunk p99" in capsys.readouterr().out
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["method"] == "small"
     assert report["precision"]["precision"] == "fp16"
