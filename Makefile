@@ -9,6 +9,8 @@ STAMPS := build/stamps
 TORCH := torch==2.13.0
 # The release that pyproject.toml asks for.
 LLAMA := llama-cpp-python==0.3.36
+# The extra tensorrt-rtx of pyproject.toml: engines are built in the tests, which need no GPU for it.
+RTX := "cuda-bindings>=12.6" tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
 # A compiler, and the off-screen renderer of the simulated cameras.
 DEBIAN := build-essential libegl1 libgl1-mesa-dri
 # The C++ tests' framework; what builds and emulates the microcontroller; cyclictest, beside which the loop is measured;
@@ -51,7 +53,7 @@ native: $(STAMPS)/built $(STAMPS)/debian-tests
 	$(BIN)/cmake --build --preset dev
 	$(BIN)/ctest --preset dev
 
-pytest: $(STAMPS)/built $(STAMPS)/debian-tests
+pytest: $(STAMPS)/built $(STAMPS)/debian-tests $(STAMPS)/packages-tests
 	$(BIN)/python -m pytest
 
 demo: setup ## Do the demo tasks, or one: make demo TASK="stack the green cube on the red cube" SEED=7
@@ -122,6 +124,11 @@ $(STAMPS)/packages: pyproject.toml $(STAMPS)/debian | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)" scikit-build-core pybind11 cython cmake ninja "$(LLAMA)"
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[sim,learn,dev]"
+	@touch $@
+
+# A compiler of 95 MB that only tests need.
+$(STAMPS)/packages-tests: $(STAMPS)/packages
+	$(BIN)/python -m pip install --quiet $(RTX)
 	@touch $@
 
 # Installing the packages has built the core as well.

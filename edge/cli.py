@@ -11,6 +11,7 @@ from pathlib import Path
 from edge import bundle_commands
 from edge.errors import ConfigError, EdgeError
 from edge.service import commands as service_commands
+from edge.types import BACKENDS
 
 BEGAN = time.monotonic()
 
@@ -129,6 +130,7 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
         "--camera", action="append", default=[], metavar="NAME=CAMERA", help="one that a policy calls by another name"
     )
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
+    parser.add_argument("--backend", choices=BACKENDS, help="what runs the policy (default: auto)")
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, object]:
@@ -144,6 +146,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, object]:
         "cameras.front": arguments.front,
         "cameras.wrist": arguments.wrist,
         "bundle": arguments.bundle,
+        "policy.backend": arguments.backend,
         "runs": getattr(arguments, "runs", None),
         "budgets.task_s": getattr(arguments, "task_seconds", None),
         "budgets.call_s": getattr(arguments, "call_seconds", None),

@@ -13,6 +13,7 @@ from typing import Any
 
 from edge.errors import ConfigError
 from edge.records import read
+from edge.types import BACKENDS
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,15 @@ class Loop:
 
 @dataclass(frozen=True)
 class Policy:
-    """`threads` of the inference backend; targets until the next chunk is computed, 0 for what the bundle says."""
+    """`threads` of the inference backend; targets until the next chunk is computed, 0 for what the bundle says.
+
+    `backend` is `auto` (a TensorRT engine built for this device, else ONNX Runtime on the processor), `tensorrt`,
+    `onnx` or `onnx-cuda`.
+    """
 
     replan_every: int = 0
     threads: int = 1
+    backend: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,9 @@ class RunConfig:
         for name, value in positive.items():
             if not value > 0:  # also refuses NaN
                 raise ConfigError(f"{name} cannot be used", expected="a number above 0", got=str(value))
+        if self.policy.backend not in BACKENDS:
+            got = repr(self.policy.backend)
+            raise ConfigError("policy.backend cannot be used", expected=", ".join(BACKENDS), got=got)
         self.loop.check()
         for name, count in (
             ("budgets.retries", self.budgets.retries),

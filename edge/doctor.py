@@ -28,22 +28,21 @@ def examine(config: RunConfig, api: RobotApi) -> int:
     Returns:
         0 if all that was asked for is there, 2 otherwise. Missing real-time rights are reported, not failed.
     """
+    notes: list[str] = []
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("bundle", lambda: _bundle(config, api)),
+        ("bundle", lambda: _bundle(config, api, notes)),
         ("loop", lambda: _loop(config)),
         ("port", lambda: _port(config)),
         *((name, lambda name=name: _camera(name, config)) for name in wanted_cameras(config)),
     ]
     wrong = {name for name, check in checks if not _passes(name, check)}
     if "port" not in wrong:
-        notes: list[str] = []
         if not _passes("arm", lambda: _motors(config, notes)):
             wrong.add("arm")
-        for note in notes:
-            print(f"note   {note}")
     elif not config.port:
-        for line in _elsewhere(config):
-            print(f"note   {line}")
+        notes += _elsewhere(config)
+    for note in notes:
+        print(f"note   {note}")
     for line in _rights(config.loop):
         print(line)
     for finding in examine_machine(Path(config.runs), config.loop.cpu):
@@ -107,9 +106,12 @@ def _passes(name: str, check: Callable[[], str]) -> bool:
     return True
 
 
-def _bundle(config: RunConfig, api: RobotApi) -> str:
+def _bundle(config: RunConfig, api: RobotApi, notes: list[str]) -> str:
     bundle = check_bundle(config, api)
-    policy = Policy.load(bundle, api)
+    policy = Policy.load(bundle, api, threads=config.policy.threads, backend=config.policy.backend)
+    policy.close()
+    if policy.backend_note:
+        notes.append(policy.backend_note)
     planner = "planner" if bundle.manifest.planner else "no planner"
     return f"{bundle.path}: {len(bundle.manifest.files)} files, {planner}, policy on {policy.backend_name}"
 

@@ -47,8 +47,11 @@ class Models:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.planner is not None:
-            self.planner.close()
+        try:
+            if self.planner is not None:
+                self.planner.close()
+        finally:
+            self.policy.close()
 
 
 @dataclass(frozen=True)
@@ -186,19 +189,22 @@ def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Mo
         fix = "export it again with `python -m export bundle --planner DIR …`"
         got = "a policy alone, and one that waits for calls"
         raise BundleError(f"{bundle.path} has no planner", expected="planner and policy", got=got, fix=fix)
-    policy = Policy.load(bundle, api, threads=config.policy.threads)
-    planner = None
-    if parts is not None:
-        from edge.planner.planner import Budget, Planner
+    with ExitStack() as stack:
+        policy = Policy.load(bundle, api, threads=config.policy.threads, backend=config.policy.backend)
+        stack.callback(policy.close)
+        planner = None
+        if parts is not None:
+            from edge.planner.planner import Budget, Planner
 
-        planner = Planner(
-            api,
-            bundle.file(parts.model),
-            bundle.file(parts.projector),
-            image_size=bundle.manifest.images.planner,
-            threads=config.planner.threads,
-            budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
-        )
+            planner = Planner(
+                api,
+                bundle.file(parts.model),
+                bundle.file(parts.projector),
+                image_size=bundle.manifest.images.planner,
+                threads=config.planner.threads,
+                budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
+            )
+        stack.pop_all()
     return Models(bundle, policy, planner)
 
 

@@ -61,21 +61,28 @@ class Images:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output of a graph. `kind` is the field's name for it, e.g. `state/camera/image`."""
+    """One input or output of a graph.
+
+    `kind` is the field's name for it, e.g. `state/camera/image`; `unit` is what its numbers mean, and `scaled` how the
+    graph scales them, where the graph says so.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     kind: str
+    unit: str = ""
+    scaled: str = ""
 
 
 @dataclass(frozen=True)
 class PolicyPart:
-    """The policy's graph and what goes in and out of it. Normalisation is inside the graph."""
+    """The policy's graph and what goes in and out of it. Normalisation is inside the graph, and so is `precision`."""
 
     file: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

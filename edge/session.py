@@ -122,7 +122,10 @@ def run_task(
         )
         try:
             with opened(config, api, directory, before) as machine:
-                log.write("ready", text=f"ready {time.monotonic() - began:.1f} s after start; {machine.bundle.path}")
+                policy = machine.policy
+                on = f"policy on {policy.backend_name}" + (f" ({policy.backend_note})" if policy.backend_note else "")
+                took = time.monotonic() - began
+                log.write("ready", text=f"ready {took:.1f} s after start; {machine.bundle.path}; {on}")
                 _tell_damage(machine, log)
                 ended = _execute(machine, api, config, log, status, display, None if before else task, video, started)
         except EdgeError as problem:

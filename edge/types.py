@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 """Joint order of every (6,) array. Radians, except the gripper: 0 closed, 1 open."""
 
+BACKENDS = ("auto", "tensorrt", "onnx", "onnx-cuda")
+"""What may run the policy's graph: `policy.backend`, `--backend`."""
+
 
 @dataclass(frozen=True)
 class Frame:

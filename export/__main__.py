@@ -14,6 +14,8 @@ from export.command import Command
 COMMANDS = {
     "planner": ("export.planner:COMMAND", "checkpoint of the planner -> two GGUF files, checked against PyTorch"),
     "policy": ("export.policy:COMMAND", "checkpoint of the policy -> ONNX, checked against PyTorch"),
+    "precision": ("export.precision:COMMAND", "policy ONNX -> the same in fp16 or int8, compared with fp32"),
+    "engine": ("export.engine:COMMAND", "policy ONNX -> TensorRT engine for the device it is built on"),
     "bundle": ("export.bundle:BUNDLE", "planner + policy + manifest -> one directory that a robot runs"),
     "verify": ("export.bundle:VERIFY", "a bundle's files, checksums and API against its manifest"),
     "inspect": ("export.bundle:INSPECT", "what a bundle holds, what made it and how well it did"),

@@ -97,7 +97,7 @@ def build(
     if planner is not None:
         reports["planner"] = _report(planner / "planner.json", api)
     arm = load_description(robot)
-    backend = open_backend(policy, 1)
+    backend = open_backend(policy, 1, "onnx")
     horizon = backend.outputs["chunk"][1][1] if "chunk" in backend.outputs else 0
     said = read_graph(policy)
     rates = Rates(horizon=horizon, **{"target_hz": TARGET_HZ, **said.pace, **dict(pace or {})})
@@ -115,7 +115,9 @@ def build(
         units=tuple("fraction" if joint.normalised else "rad" for joint in arm.joints),
         rates=rates,
         images=images,
-        policy=PolicyPart("policy.onnx", _tensors(backend.inputs, said), _tensors(backend.outputs, said)),
+        policy=PolicyPart(
+            "policy.onnx", _tensors(backend.inputs, said), _tensors(backend.outputs, said), said.precision
+        ),
         files={name: sha256(source) for name, source in sources.items()},
         made_by=Origin(command, seed, _versions(), {name: report for name, report in reports.items() if report}),
         planner=None if planner is None else PlannerPart(*PLANNER_FILES),
@@ -172,8 +174,12 @@ def _replace(aside: Path, out: Path) -> None:
 
 
 def _tensors(signature: Signature, said: Said) -> tuple[Tensor, ...]:
+    """The tensors of a graph with what its metadata says of them."""
     kinds = KINDS | said.kinds
-    return tuple(Tensor(name, dtype, shape, kinds.get(name, "")) for name, (dtype, shape) in signature.items())
+    return tuple(
+        Tensor(name, dtype, shape, kinds.get(name, ""), said.units.get(name, ""), said.scaled.get(name, ""))
+        for name, (dtype, shape) in signature.items()
+    )
 
 
 def _report(path: Path, api: RobotApi) -> dict[str, Any]:

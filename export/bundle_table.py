@@ -36,10 +36,12 @@ def show(bundle: Bundle) -> None:
         files.add_row(name, size, digest[:16])
     console.print(files)
 
-    graph = Table("policy graph", "type", "shape", "kind")
+    graph = Table(f"policy graph, {made.policy.precision}", "type", "shape", "kind", "unit")
     for arrow, tensors in (("→", made.policy.inputs), ("←", made.policy.outputs)):
         for tensor in tensors:
-            graph.add_row(f"{arrow} {tensor.name}", tensor.dtype, "×".join(map(str, tensor.shape)), tensor.kind)
+            graph.add_row(
+                f"{arrow} {tensor.name}", tensor.dtype, "×".join(map(str, tensor.shape)), tensor.kind, tensor.unit
+            )
     console.print(graph)
 
     for title, data in (*made.made_by.parts.items(), ("results", made.results)):

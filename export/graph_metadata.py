@@ -13,10 +13,21 @@ from export.errors import ExportError
 
 @dataclass(frozen=True)
 class Said:
-    """`pace`: target_hz, replan_every and lead, as far as they are there; `kinds`: the field's kind of each tensor."""
+    """As far as it is there.
+
+    Attributes:
+        pace: target_hz, replan_every and lead.
+        kinds: The field's kind of each tensor.
+        units: What the numbers of each tensor mean.
+        scaled: How the graph scales each tensor.
+        precision: fp32, fp16 or int8.
+    """
 
     pace: Mapping[str, Any]
     kinds: Mapping[str, str]
+    units: Mapping[str, str]
+    scaled: Mapping[str, str]
+    precision: str
 
 
 def read_graph(path: Path) -> Said:
@@ -33,7 +44,10 @@ def read_graph(path: Path) -> Said:
         if "target_hz" in properties:
             pace["target_hz"] = float(properties["target_hz"])  # type: ignore[assignment]
         ports = [port for name in ("inputs", "outputs") for port in json.loads(properties.get(name, "[]"))]
-        return Said(pace, {port["name"]: port["kind"] for port in ports})
+        kinds, units, scaled = (
+            {port["name"]: str(port[what]) for port in ports if port.get(what)} for what in ("kind", "unit", "scaled")
+        )
+        return Said(pace, kinds, units, scaled, properties.get("precision", "fp32"))
     except (ValueError, KeyError, TypeError) as problem:
         fix = "export the policy again with `python -m export policy`"
         raise ExportError(f"the metadata of {path} cannot be used", got=str(problem), fix=fix) from problem

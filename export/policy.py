@@ -15,6 +15,7 @@ from edge.arm import SO101
 from edge.tabletop import API
 from export.command import Command
 from export.errors import ExportError, ParityError
+from export.precision import add_arguments, retype, summary
 from export.source import Source
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ def _arguments(parser: ArgumentParser) -> None:
         "--ignore-setting", action="append", default=[], metavar="NAME",
         help="an unknown setting that makes no difference to what the policy does",
     )  # fmt: skip
+    add_arguments(parser)
 
 
 def _run(arguments: Namespace) -> int:
@@ -225,6 +227,7 @@ def _run(arguments: Namespace) -> int:
     print(f"gives     {pace.target_hz:g} targets a second, the next chunk after {pace.replan_every}")
     for note in source.notes:
         print(f"note      {note}")
+    print(summary(retype(arguments)))
     return 0
 
 

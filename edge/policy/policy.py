@@ -45,25 +45,38 @@ class Policy:
             same("outputs", {t.name: (t.dtype, t.shape) for t in part.outputs}, backend.outputs)
 
     @classmethod
-    def load(cls, bundle: Bundle, api: RobotApi, *, threads: int = 1) -> Policy:
+    def load(cls, bundle: Bundle, api: RobotApi, *, threads: int = 1, backend: str = "auto") -> Policy:
         """Loads the policy of a bundle and runs it once, so that the first inference on the robot is not the slow one.
 
         Raises:
             PolicyError: See the class; also when the backend is missing or the file does not load.
         """
         manifest = bundle.manifest
-        backend = open_backend(bundle.file(manifest.policy.file), threads)
-        policy = cls(backend, manifest.rates, manifest.images, manifest.policy)
-        first = {name: np.zeros(shape, dtype) for name, (dtype, shape) in backend.inputs.items()}
-        if policy.contract.called:
-            first["call"] = api.encode(next(api.calls()))[None]
-        backend.run(first)
+        opened = open_backend(bundle.file(manifest.policy.file), threads, backend)
+        try:
+            policy = cls(opened, manifest.rates, manifest.images, manifest.policy)
+            first = {name: np.zeros(shape, dtype) for name, (dtype, shape) in opened.inputs.items()}
+            if policy.contract.called:
+                first["call"] = api.encode(next(api.calls()))[None]
+            opened.run(first)
+        except BaseException:
+            opened.close()
+            raise
         return policy
+
+    def close(self) -> None:
+        """Gives back what the backend allocated. Twice is once."""
+        self._backend.close()
 
     @property
     def backend_name(self) -> str:
         """What runs the graph."""
         return self._backend.name
+
+    @property
+    def backend_note(self) -> str:
+        """Why it is this backend and not a faster one; may be empty."""
+        return self._backend.note
 
     def begin(self) -> None:
         """Forgets what was seen: the next observation is the first of a task."""

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: one thread by default, static shapes."""
+"""ONNX Runtime, on the processor unless asked otherwise: one thread by default, static shapes."""
 
 from __future__ import annotations
 
@@ -20,31 +20,43 @@ class OnnxBackend:
     Args:
         path: The `.onnx` file.
         threads: Intra-op threads. They do not spin while idle: the control loop shares these cores.
+        cuda: Run on the GPU. Not measured.
 
     Raises:
-        PolicyError: onnxruntime is not installed, the file does not load, or a shape is not static.
+        PolicyError: onnxruntime is not installed, lacks the provider, the file does not load, or a shape is not static.
     """
 
-    name = "ONNX Runtime"
-
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, *, cuda: bool = False) -> None:
         try:
             import onnxruntime
         except ImportError as problem:
             raise PolicyError("onnxruntime is not installed", fix="pip install onnxruntime") from problem
+        provider = "CUDAExecutionProvider" if cuda else "CPUExecutionProvider"
+        if provider not in onnxruntime.get_available_providers():
+            got = ", ".join(onnxruntime.get_available_providers())
+            fix = "install onnxruntime-gpu, or use --backend auto"
+            raise PolicyError("this ONNX Runtime does not run on a GPU", expected=provider, got=got, fix=fix)
+        self.name = f"ONNX Runtime {onnxruntime.__version__}, {'GPU' if cuda else 'processor'}"
+        self.note = ""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         except Exception as problem:  # onnxruntime's own errors share no public base class
             fix = "export the policy again with `python -m export policy`"
             raise PolicyError(f"{path} is not a graph that runs here", got=_first_line(problem), fix=fix) from problem
         self.inputs: Signature = _signature(path, self._session.get_inputs())
         self.outputs: Signature = _signature(path, self._session.get_outputs())
         self._names = list(self.outputs)
+        if cuda and self._session.get_providers()[0] != provider:  # it falls back to the processor without a word
+            fix = "look at its CUDA and cuDNN versions, or use --backend auto"
+            raise PolicyError("ONNX Runtime cannot use the GPU", expected=provider, got="the processor", fix=fix)
+
+    def close(self) -> None:
+        """Nothing is held that Python would not free."""
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """One evaluation; see `Backend.run`."""
