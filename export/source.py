@@ -95,4 +95,11 @@ def to_onnx(module: Any, example: Sequence[Any], inputs: Sequence[str], outputs:
     )  # fmt: skip
     assert program is not None
     model: ModelProto = program.model_proto
+    _forget_where(model)
     return model
+
+
+def _forget_where(model: ModelProto) -> None:
+    """Takes out what the exporter wrote about our source: it names paths of this machine, so that no two would agree."""
+    for owner in (model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        del owner.metadata_props[:]
