@@ -100,6 +100,6 @@ def to_onnx(module: Any, example: Sequence[Any], inputs: Sequence[str], outputs:
 
 
 def _forget_where(model: ModelProto) -> None:
-    """Takes out what the exporter wrote about our source: it names paths of this machine, so that no two would agree."""
+    """Takes out what the exporter wrote about our source: paths, so that no two machines would agree."""
     for owner in (model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
         del owner.metadata_props[:]

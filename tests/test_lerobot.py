@@ -61,8 +61,8 @@ def test_the_network_does_what_lerobot_does(name: str, tmp_path: Path) -> None:
             assert actions * scale + shift == pytest.approx(answers["act_actions"], abs=1e-3)
             return
         condition = found.network.condition(images, state, environment)
-        # The first steps divide by a signal of a few thousandths and let rounding grow, which differs with the number of
-        # threads: one value of 96 was 1.04e-5 away.
+        # The first steps divide by a signal of a few thousandths and let rounding grow, which differs with the number
+        # of threads: one value of 96 was 1.04e-5 away.
         for sampler in ("ddpm", "ddim"):
             noise = torch.from_numpy(answers[f"{sampler}_noise"])
             plan = found.network.sampler(sampler, 10 if sampler == "ddim" else len(noise))
