@@ -1,4 +1,7 @@
-"""Chooses how MuJoCo draws, whichever test loads it first. Checkpoints that several files of tests use, made once."""
+"""Chooses how MuJoCo draws, whichever test loads it first. Checkpoints that several files of tests use, made once.
+
+Property tests try the same cases in every run, so that two runs agree. Others, ever new: --hypothesis-profile=search.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import learning.sim  # noqa: F401
+
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.register_profile("search", max_examples=1000)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
