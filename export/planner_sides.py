@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.api import RobotApi
+from edge.planner.drafts import Drafts
 from edge.planner.prompt import Specials, prefix_ids, suffix_ids
 from edge.planner.sampler import GrammarSampler
 from edge.planner.session import Session
+from edge.planner.writer import write
 from export.planner_cases import Case
 
 Logits = NDArray[np.float32]
@@ -109,6 +111,7 @@ class LlamaSide:
         self.specials = Specials.of(vocabulary.special)
         self.image_tokens = self._session.image_tokens
         self.sampler = GrammarSampler(vocabulary, api.grammar())
+        self._drafts = Drafts(api, vocabulary.encode)
         self._session.keep_prefix(prefix_ids(api, vocabulary.encode, self.specials))
 
     def prompt(self, case: Case) -> tuple[list[int], list[int]]:
@@ -125,12 +128,14 @@ class LlamaSide:
 
     def write(self, case: Case) -> Answer:
         """Greedy answer under the grammar."""
-        logits = [self._session.start(self._session.encode_image(case.image), self.prompt(case)[1])]
-        self.sampler.reset()
-        ids = [self.sampler.choose(logits[0])]
-        while not self._session.vocabulary.ends(ids[-1]) and len(ids) < MAX_ANSWER:
-            logits.append(self._session.step(ids[-1]))
-            ids.append(self.sampler.choose(logits[-1]))
+        image, suffix = self._session.encode_image(case.image), self.prompt(case)[1]
+        guesses = self._drafts.guesses(case.task, case.transcript)
+        ids, logits = list[int](), list[Logits]()
+        for token, seen in write(self._session, self.sampler, image, suffix, guesses):
+            ids.append(token)
+            logits.append(seen)
+            if len(ids) == MAX_ANSWER:
+                break
         return Answer(tuple(ids), tuple(logits), self._session.vocabulary.text(ids))
 
     def answer(self, case: Case, forced: tuple[int, ...]) -> tuple[Answer, tuple[Logits, ...]]:

@@ -36,16 +36,18 @@ public:
     Io cycle(const Goals* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept override;
 
 private:
+    // Set-up: waits, and throws Error (damiao_arm_setup.cpp).
     void identify();
-    damiao_command command(std::size_t joint, double goal) const noexcept;
-    double position(std::size_t joint, const damiao_feedback& feedback) const noexcept;
     void enable(std::size_t joint, const Joints& pose);
     bool switch_off(std::size_t joint);
-    void note_status(std::size_t joint, std::uint8_t status) noexcept;
-    void take(const link::CanFrame& frame, std::array<bool, kJoints>& awaited, std::size_t& missing) noexcept;
     std::string who(std::size_t joint) const;
     [[noreturn]] void line_gone() const;
     [[noreturn]] void silent(std::size_t joint, const char* what) const;
+
+    damiao_command command(std::size_t joint, double goal) const noexcept;
+    double position(std::size_t joint, const damiao_feedback& feedback) const noexcept;
+    void note_status(std::size_t joint, std::uint8_t status) noexcept;
+    void take(const link::CanFrame& frame, std::array<bool, kJoints>& awaited, std::size_t& missing) noexcept;
 
     const Arm& arm_;
     LinkStats& stats_;

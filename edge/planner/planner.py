@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from edge.api import Call, RobotApi, Transcript
 from edge.errors import CallError, PlannerError
+from edge.planner.drafts import Drafts, Guesses
 from edge.planner.prompt import Specials, fingerprint, prefix_ids, suffix_ids
 from edge.planner.sampler import GrammarSampler
 from edge.planner.session import Session
+from edge.planner.writer import write
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Planner:
                 )
             self._specials = Specials.of(vocabulary.special)
             self._sampler = GrammarSampler(vocabulary, api.grammar())
+            self._drafts = Drafts(api, vocabulary.encode)
             self._session.keep_prefix(prefix_ids(api, vocabulary.encode, self._specials))
         except BaseException:
             self.close()
@@ -102,10 +106,11 @@ class Planner:
         """
         session = self._session
         suffix = suffix_ids(self.api, session.vocabulary.encode, self._specials, task, transcript)
+        guesses = self._drafts.guesses(task, transcript)
         begin = time.perf_counter()
         embeddings = session.encode_image(image)
         encoded = time.perf_counter()
-        ids = self._write(session.start(embeddings, suffix), begin)
+        ids = self._write(embeddings, suffix, guesses, begin)
         text = session.vocabulary.text(ids)
         try:
             call = self.api.parse(text)
@@ -113,22 +118,20 @@ class Planner:
             raise PlannerError("the planner wrote no valid call", expected=error.expected, got=repr(text)) from error
         return Plan(call, text, (encoded - begin) * 1e3, (time.perf_counter() - encoded) * 1e3, len(ids))
 
-    def _write(self, logits: NDArray[np.float32], begin: float) -> list[int]:
+    def _write(self, image: NDArray[np.float32], suffix: Sequence[int], guesses: Guesses, begin: float) -> list[int]:
         """Answer token ids under the grammar, with the end token."""
-        session, ids = self._session, list[int]()
-        self._sampler.reset()
-        while True:
-            ids.append(self._sampler.choose(logits))
-            if session.vocabulary.ends(ids[-1]):
-                return ids
+        vocabulary, ids = self._session.vocabulary, list[int]()
+        for token, _ in write(self._session, self._sampler, image, suffix, guesses):
+            ids.append(token)
             spent_ms = (time.perf_counter() - begin) * 1e3
-            if len(ids) >= self.budget.tokens or spent_ms > self.budget.milliseconds:
+            unfinished = not vocabulary.ends(token)
+            if unfinished and (len(ids) >= self.budget.tokens or spent_ms > self.budget.milliseconds):
                 raise PlannerError(
                     "the planner wrote no whole call within its budget",
                     expected=f"{self.budget.tokens} tokens and {self.budget.milliseconds:.0f} ms",
-                    got=f"{session.vocabulary.text(ids)!r} after {len(ids)} tokens and {spent_ms:.0f} ms",
+                    got=f"{vocabulary.text(ids)!r} after {len(ids)} tokens and {spent_ms:.0f} ms",
                 )
-            logits = session.step(ids[-1])
+        return ids
 
     def close(self) -> None:
         """Free everything; calling it again does nothing."""

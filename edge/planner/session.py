@@ -120,6 +120,21 @@ class Session:
         Raises:
             PlannerError: If the prompt is longer than the context.
         """
+        first: NDArray[np.float32] = self.start_drafted(image, suffix, ())[0]
+        return first
+
+    def start_drafted(
+        self, image: NDArray[np.float32], suffix: Sequence[int], draft: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """The same with a guess of the answer behind it, in one decode.
+
+        Returns:
+            Logits (n, vocabulary) float32 of the first answer token and of those that follow each token of the draft:
+            of as much of it as there is room for in the context.
+
+        Raises:
+            PlannerError: If the prompt is longer than the context.
+        """
         self._rewind(len(self._prefix))
         room = CONTEXT_TOKENS - len(self._prefix) - len(image)
         if len(suffix) > room:
@@ -127,11 +142,26 @@ class Session:
                 "the prompt is too long", expected=f"{room} tokens after the image", got=f"{len(suffix)}"
             )
         self._decode_embeddings(image)
-        return self._decode(suffix)
+        kept = draft[: room - len(suffix)]
+        return self._decode((*suffix, *kept), 1 + len(kept))
 
     def step(self, token: int) -> NDArray[np.float32]:
         """Decode one answer token; logits of the next one, (vocabulary,) float32, a copy."""
-        return self._decode([token])
+        following: NDArray[np.float32] = self.steps((token,))[0]
+        return following
+
+    def steps(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Decode answer tokens at once; logits (n, vocabulary) of what follows each that there was room for.
+
+        Raises:
+            PlannerError: If there is no room for the first.
+        """
+        kept = tokens[: max(1, CONTEXT_TOKENS - self._position)]
+        return self._decode(kept, len(kept))
+
+    def take_back(self, count: int) -> None:
+        """Forget the newest tokens."""
+        self._rewind(self._position - count)
 
     def close(self) -> None:
         """Free everything; calling it again does nothing."""
@@ -164,14 +194,18 @@ class Session:
         self._llama.llama_memory_seq_rm(memory, 0, position, -1)
         self._position = position
 
-    def _decode(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        tokens = (self._llama.llama_token * len(ids))(*ids)
-        # A batch without positions continues the sequence and gives logits of its last token only.
-        self._submit(self._llama.llama_batch_get_one(tokens, len(ids)), len(ids))
-        logits = self._llama.llama_get_logits_ith(self._context, -1)
-        # A copy: the library overwrites its buffer with the next token.
-        copy = np.empty(self.vocabulary.size, np.float32)
-        ctypes.memmove(copy.ctypes.data, logits, copy.nbytes)
+    def _decode(self, ids: Sequence[int], rows: int = 1) -> NDArray[np.float32]:
+        """Logits (rows, vocabulary) of the last tokens."""
+        batch = self._llama.llama_batch_init(len(ids), 0, 1)
+        try:
+            for index, token in enumerate(ids):
+                batch.token[index] = token
+            self._submit(batch, len(ids), rows)
+        finally:
+            self._llama.llama_batch_free(batch)
+        # A copy: the library overwrites its buffer with the next tokens.
+        copy = np.empty((rows, self.vocabulary.size), np.float32)
+        ctypes.memmove(copy.ctypes.data, self._llama.llama_get_logits(self._context), copy.nbytes)
         return copy
 
     def _decode_embeddings(self, embeddings: NDArray[np.float32]) -> None:
@@ -179,19 +213,20 @@ class Session:
         batch = self._llama.llama_batch_init(count, width, 1)
         try:
             ctypes.memmove(batch.embd, embeddings.ctypes.data, embeddings.nbytes)
-            batch.n_tokens = count
-            for index in range(count):
-                batch.pos[index] = self._position + index
-                batch.n_seq_id[index] = 1
-                batch.seq_id[index][0] = 0
-                batch.logits[index] = False
-            self._submit(batch, count)
+            self._submit(batch, count, 0)
         finally:
             self._llama.llama_batch_free(batch)
 
-    def _submit(self, batch: Any, count: int) -> None:
+    def _submit(self, batch: Any, count: int, rows: int) -> None:
+        """Decodes a batch that holds `count` tokens or embeddings, for logits of the last `rows`."""
         if self._position + count > CONTEXT_TOKENS:
             raise PlannerError("the planner's context is full", expected=f"at most {CONTEXT_TOKENS} tokens")
+        batch.n_tokens = count
+        for index in range(count):
+            batch.pos[index] = self._position + index
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = 0
+            batch.logits[index] = index >= count - rows
         status = self._llama.llama_decode(self._context, batch)
         if status != 0:
             raise PlannerError("llama.cpp could not decode", got=f"status {status}: {last_log()}")
