@@ -1,4 +1,4 @@
-"""The planner's answer: the best token that the grammar allows, again and again, several at once where one can guess."""
+"""The planner's answer: the best token the grammar allows, again and again, several at once where one can guess."""
 
 from __future__ import annotations
 
