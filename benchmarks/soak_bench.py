@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -55,6 +54,7 @@ class ServiceBench:
         runs: Where run directories go; None for a directory that is removed.
 
     Attributes:
+        socket: Where it listens for commands.
         samples: What was seen of the service, every few seconds.
         unfed_s: The longest time between two signs to the watchdog.
         restarts: How often the service had to be started again.
@@ -70,7 +70,7 @@ class ServiceBench:
         self._line = FaultyPort(machine.port, FaultPlan.of(list(faults), seed))
         self._stack.callback(self._line.close)
         self._machine, self._seed = machine, seed
-        self._socket = self._root / "control.sock"
+        self.socket = self._root / "control.sock"
         self._ear = self._stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         self._ear.bind(str(self._root / "notify"))
         self._ear.settimeout(0.5)
@@ -80,7 +80,7 @@ class ServiceBench:
             f'bundle = "{_ROOT / "models/reference"}"\nport = "{self._line.port}"\n'
             f'runs = "{(runs or self._root / "runs").resolve()}"\n'
             f'[cameras]\nfront = "{machine.cameras["front"]}"\nwrist = "{machine.cameras["wrist"]}"\n'
-            f'[loop]\nkeep_torque = true\n[service]\nsocket = "{self._socket}"\n'
+            f'[loop]\nkeep_torque = true\n[service]\nsocket = "{self.socket}"\n'
         )
         self._command = [sys.executable, "-m", "edge.cli", "serve", "--config", str(config)]
         self._began = time.monotonic()
@@ -139,28 +139,29 @@ class ServiceBench:
         self._process = subprocess.Popen(
             self._command, env=os.environ | environment, stdout=subprocess.DEVNULL, cwd=_ROOT
         )
-        while not self._socket.exists():
+        while not self.socket.exists():
             if self._process.poll() is not None:
                 raise RuntimeError(f"edge serve ended with status {self._process.returncode}")
             time.sleep(0.1)
 
     def _ask_for(self, text: str) -> str:
-        with Client(self._socket) as client:
+        with Client(self.socket) as client:
             client.ask(Request("task", text=text, follow=True))
             for news in client.follow():
                 if "ended" in news:
                     return str(news["ended"]["reason"])
         raise AssertionError("follow() ends with the end")
 
-    def _status(self) -> dict[str, Any]:
-        with Client(self._socket) as client:
+    def status(self) -> dict[str, Any]:
+        """What the service says of itself."""
+        with Client(self.socket) as client:
             return client.ask(Request("status"))
 
     def _clear(self) -> None:
-        while self._status()["state"] not in ("idle", "fault"):
+        while self.status()["state"] not in ("idle", "fault"):
             time.sleep(0.1)
-        while self._status()["state"] == "fault":
-            with contextlib.suppress(ServiceError), Client(self._socket) as client:
+        while self.status()["state"] == "fault":
+            with contextlib.suppress(ServiceError), Client(self.socket) as client:
                 client.ask(Request("clear"))
                 self.faults_cleared += 1
                 return
@@ -177,7 +178,7 @@ class ServiceBench:
             case Disturbance.CABLE:
                 self._pause(_children(self._machine.pid, "emulators.server"), 0.6)
             case Disturbance.STOP:
-                with contextlib.suppress(ServiceError), Client(self._socket) as client:
+                with contextlib.suppress(ServiceError), Client(self.socket) as client:
                     client.ask(Request("stop"))
             case Disturbance.FLOOD:
                 self._flood(3.0)
@@ -191,13 +192,9 @@ class ServiceBench:
             os.kill(process, signal.SIGCONT)
 
     def _flood(self, seconds: float) -> None:
-        end, choose = time.monotonic() + seconds, random.Random(self._seed)
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(0.1)
-                client.connect(str(self._socket))
-                client.sendall(choose.randbytes(choose.randrange(1, 9000)))
-                client.sendall(Request("status").line() * 50)
+        client = Path(__file__).with_name("hostile_client.py")
+        words = [sys.executable, client, self.socket, "--seconds", str(seconds), "--seed", str(self._seed)]
+        subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
 
     # --- what is written down ---------------------------------------------------------------------------------------
 
@@ -216,7 +213,7 @@ class ServiceBench:
                 fields = dict(
                     line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
                 )
-                loop = self._status()["loop"]
+                loop = self.status()["loop"]
                 self.samples.append(
                     Sample(
                         self.seconds(),
