@@ -33,9 +33,12 @@ static void latch(bridge_gate *gate, uint16_t faults)
     }
 }
 
+/* An order lives as long as it asks for, and no longer than the cap. */
 static void expire(bridge_gate *gate, uint32_t now_us)
 {
-    if (armed(gate) && now_us - gate->deadline_us < UINT32_C(1) << 31) {
+    const uint32_t lived_us = now_us - gate->accepted_us;
+    const bool over = lived_us >= gate->expiry_ms * UINT32_C(1000) || lived_us >= gate->max_expiry_ms * UINT32_C(1000);
+    if (armed(gate) && over) {
         latch(gate, BRIDGE_FAULT_EXPIRED);
     }
 }
@@ -68,7 +71,6 @@ static void open_session(bridge_gate *gate, uint32_t session)
 
 static void answer(const bridge_gate *gate, bridge_message *reply)
 {
-    memset(reply, 0, sizeof *reply);
     reply->kind = BRIDGE_HELLO_REPLY;
     reply->as.hello =
         (bridge_hello){gate->joints, gate->tick_us, BRIDGE_PROTOCOL, gate->session, gate->config, gate->refusal};
@@ -117,10 +119,9 @@ static enum bridge_refusal judge_clear(const bridge_gate *gate, uint32_t now_us,
 
 static void accept(bridge_gate *gate, uint32_t now_us, const bridge_order *order, enum bridge_arm arm)
 {
-    const uint16_t most_ms = gate->max_expiry_ms;
-    const uint16_t expiry_ms = order->expiry_ms < most_ms ? order->expiry_ms : most_ms;
     gate->sequence = order->sequence;
-    gate->deadline_us = now_us + expiry_ms * UINT32_C(1000);
+    gate->accepted_us = now_us;
+    gate->expiry_ms = order->expiry_ms;
     gate->arm = (uint8_t)arm;
 }
 

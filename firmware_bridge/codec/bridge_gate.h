@@ -27,7 +27,8 @@ typedef struct {
     uint8_t refusal; /* of the newest hello, command, clear or release */
     uint32_t session;
     uint32_t sequence;    /* last one accepted in this session */
-    uint32_t deadline_us; /* while ready or running: no later than this the next command must be there */
+    uint32_t accepted_us; /* while ready or running: when the newest order was, */
+    uint16_t expiry_ms;   /* and how long it lives: by then the next command must be there */
     uint16_t faults;      /* latched */
     uint16_t present;     /* those whose cause is still there */
     uint16_t latch;

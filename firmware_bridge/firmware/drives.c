@@ -56,25 +56,27 @@ static bool holds(const drives *all, const bus_servo *from, int joint)
     return memcmp(from->block + GOALS_AT, expected, GOALS_LENGTH) == 0;
 }
 
-/* Whether every servo has answered in this cycle that it does what this stage is there for. */
+/* Whether a servo does what this stage is there for. */
+static bool does(const drives *all, const bus_servo *from, int joint)
+{
+    switch (all->stage) {
+        case DRIVES_GOALS:
+            return holds(all, from, joint);
+        case DRIVES_TORQUE:
+            return servo_torque(from);
+        case DRIVES_RELEASING:
+            return !servo_torque(from) && all->cycles > DRIVES_REPEATS;
+        default:
+            return true;
+    }
+}
+
+/* Whether every servo has said in this cycle that it does. */
 static bool achieved(const drives *all, const servo_bus *bus)
 {
     bool achieved = servo_bus_complete(bus);
     for (int i = 0; i < bus->arm->count; ++i) {
-        const bus_servo *from = &bus->servos[i];
-        switch (all->stage) {
-            case DRIVES_GOALS:
-                achieved = achieved && holds(all, from, i);
-                break;
-            case DRIVES_TORQUE:
-                achieved = achieved && servo_torque(from);
-                break;
-            case DRIVES_RELEASING:
-                achieved = achieved && !servo_torque(from) && all->cycles > DRIVES_REPEATS;
-                break;
-            default:
-                break;
-        }
+        achieved = achieved && does(all, &bus->servos[i], i);
     }
     return achieved;
 }
@@ -103,9 +105,8 @@ bool drives_advance(drives *all, const servo_bus *bus)
     }
     if (all->stage == DRIVES_LEFT) {
         look(all, bus);
-        return false;
     }
-    if (all->stage == DRIVES_ON || !achieved(all, bus)) {
+    if (all->stage == DRIVES_LEFT || all->stage == DRIVES_ON || !achieved(all, bus)) {
         return false;
     }
     switch (all->stage) {

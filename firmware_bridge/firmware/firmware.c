@@ -38,22 +38,16 @@ static void send(const bridge_message *message)
 static void receive(firmware *fw, uint32_t now_us, const bridge_message *message)
 {
     bridge_message reply;
-    switch (bridge_gate_receive(&fw->gate, now_us, message, &reply)) {
-        case BRIDGE_ANSWER:
-            send(&reply);
-            break;
-        case BRIDGE_ARM:
-            drives_arm(&fw->drives);
-            break;
-        case BRIDGE_FOLLOW:
-            motion_take(&fw->motion, fw->gate.targets);
-            break;
-        case BRIDGE_DROP:
-            drives_release(&fw->drives);
-            break;
-        default: /* a stop is latched in the gate */
-            break;
-    }
+    const enum bridge_action action = bridge_gate_receive(&fw->gate, now_us, message, &reply);
+    if (action == BRIDGE_ANSWER) {
+        send(&reply);
+    } else if (action == BRIDGE_ARM) {
+        drives_arm(&fw->drives);
+    } else if (action == BRIDGE_FOLLOW) {
+        motion_take(&fw->motion, fw->gate.targets);
+    } else if (action == BRIDGE_DROP) {
+        drives_release(&fw->drives);
+    } /* a stop is latched in the gate */
 }
 
 static void hear_upward(firmware *fw, uint32_t now_us)
@@ -84,8 +78,9 @@ static void report(const firmware *fw, uint32_t now_us)
     for (int i = 0; i < fw->arm->count; ++i) {
         const bus_servo *of = &fw->bus.servos[i];
         const uint8_t age = age_ms(fw, of);
+        const bool fresh = of->known && of->missed == 0;
         state->positions[i] = arm_position(&fw->arm->joints[i], of->encoder);
-        state->stale |= (uint8_t)((age > 0) << i);
+        state->stale |= (uint8_t)(!fresh << i);
         state->age_ms = age > state->age_ms ? age : state->age_ms;
     }
     send(&message);
@@ -116,14 +111,9 @@ static bool astray(firmware *fw, int joint)
 {
     const int32_t off = fw->bus.servos[joint].encoder - fw->drives.goals[joint];
     const int32_t tracking = fw->arm->joints[joint].tracking;
-    const uint8_t most = (uint8_t)(FIRMWARE_TRACKING_US / fw->arm->tick_us);
-    uint8_t *ticks = &fw->astray[joint];
-    if (fw->drives.stage != DRIVES_ON || tracking == 0 || (off <= tracking && -off <= tracking)) {
-        *ticks = 0;
-    } else if (*ticks < most) {
-        *ticks += 1;
-    }
-    return *ticks == most;
+    const bool with_it = fw->drives.stage != DRIVES_ON || tracking == 0 || (off <= tracking && -off <= tracking);
+    fw->astray[joint] = with_it ? 0 : fw->astray[joint] + 1;
+    return fw->astray[joint] >= FIRMWARE_TRACKING_US / fw->arm->tick_us;
 }
 
 static uint16_t present(firmware *fw)
@@ -198,9 +188,9 @@ static void speak(firmware *fw)
 {
     uint8_t out[SERVO_FRAMES];
     const size_t told = drives_tell(&fw->drives, &fw->bus, out, sizeof out);
-    const size_t asked = servo_bus_ask(&fw->bus, out + told, sizeof out - told);
-    if (told + asked > 0) {
-        (void)hal_bus_send(out, told + asked); /* what is not sent is not answered, and that is noticed */
+    const size_t count = told + servo_bus_ask(&fw->bus, out + told, sizeof out - told);
+    if (count != 0) {
+        (void)hal_bus_send(out, count); /* what is not sent is not answered, and that is noticed */
     }
 }
 

@@ -33,12 +33,12 @@ typedef struct {
     motion motion;
     drives drives;
     servo_bus bus;
-    uint32_t due_us;                   /* of the next tick */
-    uint32_t begun_us;                 /* of the first one */
-    bool starting;                     /* FIRMWARE_START_US are not over, or not all servos have been heard */
-    bool pressed;                      /* the emergency stop, when last looked at */
-    bool held;                         /* and whether it was at any time since the last tick */
-    uint8_t astray[BRIDGE_MAX_JOINTS]; /* ticks that a joint has been too far from its goal */
+    uint32_t due_us;                    /* of the next tick */
+    uint32_t begun_us;                  /* of the first one */
+    bool starting;                      /* FIRMWARE_START_US are not over, or not all servos have been heard */
+    bool pressed;                       /* the emergency stop, when last looked at */
+    bool held;                          /* and whether it was at any time since the last tick */
+    uint32_t astray[BRIDGE_MAX_JOINTS]; /* ticks that a joint has been too far from its goal */
 } firmware;
 
 /* Moves nothing. The watchdog must be running. */

@@ -16,6 +16,7 @@ typedef struct {
 static bench powered_on(uint32_t now)
 {
     bench arm = {.now = now};
+    memset(&arm.gate, 0xA5, sizeof arm.gate); /* whatever it was before */
     bridge_gate_init(&arm.gate, JOINTS, TICK_US, CONFIG);
     return arm;
 }
@@ -88,7 +89,7 @@ static void refused(bench *arm, bridge_message message, enum bridge_refusal reas
     REQUIRE(receives(arm, message) == (message.kind == BRIDGE_HELLO ? BRIDGE_ANSWER : BRIDGE_NOTHING));
     REQUIRE(arm->gate.refusal == reason);
     REQUIRE(arm->gate.arm == before.arm && arm->gate.session == before.session && arm->gate.latch == before.latch);
-    REQUIRE(arm->gate.sequence == before.sequence && arm->gate.deadline_us == before.deadline_us);
+    REQUIRE(arm->gate.sequence == before.sequence && arm->gate.accepted_us == before.accepted_us);
     REQUIRE(memcmp(arm->gate.targets, before.targets, sizeof before.targets) == 0);
 }
 
@@ -272,6 +273,11 @@ static void no_order_lives_longer_than_the_cap(void)
     bridge_message held = command(&arm); /* how old an order may be is still for it to say */
     held.as.command.order.basis_us -= EXPIRY_MS * 1000 - 1;
     REQUIRE(receives(&arm, held) == BRIDGE_FOLLOW);
+    arm.now += (EXPIRY_MS - 4) * 1000 - 1; /* not over, and then over, to the microsecond */
+    REQUIRE(receives(&arm, command(&arm)) == BRIDGE_FOLLOW);
+    bench other = arm;
+    waits(&other, (EXPIRY_MS - 4) * 1000, 0);
+    REQUIRE(other.gate.arm == BRIDGE_BRAKING && other.gate.faults == BRIDGE_FAULT_EXPIRED);
     bridge_message brief = command(&arm);
     brief.as.command.order.expiry_ms = 2;
     REQUIRE(receives(&arm, brief) == BRIDGE_FOLLOW);
@@ -293,7 +299,10 @@ static void only_an_arm_at_rest_is_released(void)
     bench arm = powered_on(0);
     refused(&arm, release(&arm), BRIDGE_NO_SESSION);
     begins(&arm, 5);
-    REQUIRE(receives(&arm, release(&arm)) == BRIDGE_DROP && arm.gate.arm == BRIDGE_IDLE);
+    const bridge_message first = release(&arm);
+    REQUIRE(receives(&arm, first) == BRIDGE_DROP && arm.gate.arm == BRIDGE_IDLE);
+    REQUIRE(arm.gate.sequence == arm.sequence);
+    refused(&arm, first, BRIDGE_OLD_SEQUENCE);
     const bridge_message before = command(&arm);
     REQUIRE(receives(&arm, clear(&arm)) == BRIDGE_ARM);
     refused(&arm, release(&arm), BRIDGE_NOT_AT_REST);

@@ -7,6 +7,17 @@
 #include "hal.h"
 
 bench arm;
+arm_table table;
+
+void make_table(void)
+{
+    table = so101_table;
+    while (table.count < SERVOS) {
+        table.joints[table.count] = so101_table.joints[table.count - so101_table.count];
+        table.joints[table.count].servo_id = (uint8_t)(table.count + 1);
+        table.count += 1;
+    }
+}
 
 /* --- the machine ---------------------------------------------------------------------------------------------------
  */
@@ -75,7 +86,7 @@ void power_on(int32_t position)
     bridge_parser_init(&arm.parser);
     arm.now = UINT32_MAX - 300000; /* the clock wraps on the way */
     arm.line.free_us = arm.now;
-    firmware_init(&arm.fw, &so101_table, arm.now);
+    firmware_init(&arm.fw, &table, arm.now);
 }
 
 static uint32_t told_crc;
@@ -113,7 +124,7 @@ void reset(bool by_watchdog)
     arm.now = 12345;
     arm.line.carried = 0;
     arm.line.free_us = arm.now;
-    firmware_init(&arm.fw, &so101_table, arm.now);
+    firmware_init(&arm.fw, &table, arm.now);
 }
 
 void runs(uint32_t us)
@@ -153,8 +164,7 @@ bridge_order next_order(uint16_t expiry_ms)
 void sends_hello(uint32_t session)
 {
     const bridge_message message = {
-        BRIDGE_HELLO,
-        {.hello = {so101_table.count, so101_table.tick_us, BRIDGE_PROTOCOL, session, arm_config(&so101_table), 0}}};
+        BRIDGE_HELLO, {.hello = {table.count, table.tick_us, BRIDGE_PROTOCOL, session, arm_config(&table), 0}}};
     arm.session = session;
     arm.sequence = 0;
     sends(&message);
@@ -187,7 +197,7 @@ void sends_command(const bridge_target *targets, uint16_t expiry_ms)
 
 int64_t far_away(int joint)
 {
-    const safety_limits *limits = &so101_table.joints[joint].limits;
+    const safety_limits *limits = &table.joints[joint].limits;
     return joint % 2 == 0 ? limits->upper : limits->lower;
 }
 
@@ -205,7 +215,7 @@ bridge_command plan_step(plan *of, const int64_t *goals)
     bridge_command command = {.joints = SERVOS};
     for (int i = 0; i < SERVOS; ++i) {
         const safety_target goal = {goals[i], 0};
-        safety_step(&so101_table.joints[i].limits, &of->joints[i], &goal);
+        safety_step(&table.joints[i].limits, &of->joints[i], &goal);
         command.targets[i] = (bridge_target){of->joints[i].position, of->joints[i].velocity};
     }
     return command;
@@ -219,7 +229,7 @@ void follows(plan *of, const int64_t *goals, int ticks)
         runs(TICK);
         REQUIRE(arm.state.arm == BRIDGE_RUNNING && arm.state.faults == 0);
         for (int i = 0; i < SERVOS; ++i) {
-            const int32_t planned = arm_encoder(&so101_table.joints[i], of->joints[i].position);
+            const int32_t planned = arm_encoder(&table.joints[i], of->joints[i].position);
             REQUIRE(last_told(i, FEETECH_GOAL_POSITION)->value == planned);
         }
     }
@@ -258,7 +268,7 @@ plan in_motion(void)
         goals[i] = far_away(i);
     }
     follows(&moving, goals, 50);
-    REQUIRE(abs(moving.joints[0].velocity) > so101_table.joints[0].limits.max_velocity / 2);
+    REQUIRE(abs(moving.joints[0].velocity) > table.joints[0].limits.max_velocity / 2);
     return moving;
 }
 
@@ -288,7 +298,7 @@ const servo_write *last_told(int servo, uint8_t address)
 void stays_within(size_t from)
 {
     for (int servo = 0; servo < SERVOS; ++servo) {
-        const arm_joint *joint = &so101_table.joints[servo];
+        const arm_joint *joint = &table.joints[servo];
         /* A goal is rounded to half a tick, a difference to one, a difference of those to two. */
         const int32_t swiftest = joint->travel / 2 + 1;
         const int32_t hardest = 1 + 2;

@@ -33,6 +33,11 @@ typedef struct {
 
 extern bench arm; /* the one that the HAL's functions serve */
 
+/* Of an arm with as many joints as there can be: those of the SO-101, and the first two again. What reads or writes
+ * beyond the last joint reads or writes beyond an array. */
+extern arm_table table;
+void make_table(void);
+
 /* Power on, with limp servos at `position`; nothing has been polled yet. */
 void power_on(int32_t position);
 void power_off(void);
@@ -78,6 +83,8 @@ void stays_within(size_t from);
 
 /* test_*.c */
 void test_table(void);
+void test_targets(void);
+void test_drives(void);
 void test_power_up(void);
 void test_motion(void);
 void test_stop(void);

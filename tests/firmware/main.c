@@ -6,7 +6,10 @@
 
 int main(void)
 {
+    make_table();
     test_table();
+    test_targets();
+    test_drives();
     test_power_up();
     test_motion();
     test_stop();

@@ -1,11 +1,11 @@
-/* Six servos on a wire of 1 Mbps, half duplex, on a virtual clock: no kinder than the device. What they decode is what
- * the tests judge by. */
+/* Eight servos on a wire of 1 Mbps, half duplex, on a virtual clock: no kinder than the device. What they decode is
+ * what the tests judge by. */
 #ifndef EDGEARM_TESTS_FIRMWARE_SERVOS_H
 #define EDGEARM_TESTS_FIRMWARE_SERVOS_H
 
 #include "feetech.h"
 
-enum { SERVOS = 6, REGISTERS = 128, WIRE_BYTES = 2048, WRITES = 200000 };
+enum { SERVOS = 8, REGISTERS = 128, WIRE_BYTES = 2048, WRITES = 200000 };
 
 typedef struct {
     uint8_t registers[REGISTERS];

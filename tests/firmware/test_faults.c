@@ -32,6 +32,15 @@ static void every_error_of_every_servo_stops_the_arm(void)
     }
 }
 
+static void two_errors_are_two_faults(void)
+{
+    in_motion();
+    arm.line.servos[3].error = FEETECH_ERROR_VOLTAGE | FEETECH_ERROR_OVERHEAT;
+    runs(4 * TICK);
+    REQUIRE(arm.state.faults == (BRIDGE_FAULT_POWER | BRIDGE_FAULT_DRIVE));
+    power_off();
+}
+
 /* It holds while there is nobody to tell, and is found when somebody comes. */
 static void an_error_of_an_idle_arm_shows(void)
 {
@@ -74,7 +83,7 @@ static void a_servo_that_falls_silent_stops_the_arm(void)
         follows(&moving, goals, SERVO_LOST); /* the last answer was on its way */
         REQUIRE(arm.state.stale == 1u << servo && arm.state.age_ms == (SERVO_LOST - 1) * TICK / 1000);
         sends_command(plan_step(&moving, goals).targets, EXPIRY);
-        runs(2 * TICK);
+        runs(TICK);
         REQUIRE(arm.state.arm == BRIDGE_BRAKING && arm.state.faults == BRIDGE_FAULT_FEEDBACK);
         runs(1000 * TICK);
         REQUIRE(arm.state.age_ms == UINT8_MAX && arm.state.arm == BRIDGE_STOPPED);
@@ -109,7 +118,7 @@ static void a_joint_that_does_not_follow_stops_the_arm(void)
         plan moving = in_motion();
         int64_t goals[SERVOS];
         for (int i = 0; i < SERVOS; ++i) {
-            const safety_limits *limits = &so101_table.joints[i].limits;
+            const safety_limits *limits = &table.joints[i].limits;
             goals[i] = i % 2 == 0 ? limits->lower : limits->upper;
         }
         arm.line.servos[servo].jammed = true;
@@ -119,13 +128,53 @@ static void a_joint_that_does_not_follow_stops_the_arm(void)
             runs(TICK);
             stopped = arm.state.arm != BRIDGE_RUNNING;
         }
-        if (so101_table.joints[servo].tracking == 0) { /* the gripper stops at what it holds */
+        if (table.joints[servo].tracking == 0) { /* the gripper stops at what it holds */
             REQUIRE(!stopped);
         } else {
             REQUIRE(stopped && arm.state.faults == BRIDGE_FAULT_TRACKING);
             runs(400 * TICK);
             REQUIRE(arm.state.arm == BRIDGE_STOPPED);
         }
+        power_off();
+    }
+}
+
+/* A tick of commands to joint 0; whether it stood farther from its goal than it may. */
+static bool behind_in_a_tick(plan *moving, int64_t *goals, int32_t encoder)
+{
+    const arm_joint *joint = &table.joints[0];
+    const int32_t off = arm.fw.drives.goals[0] - arm.line.servos[0].position;
+    goals[0] = arm_position(joint, encoder);
+    sends_command(plan_step(moving, goals).targets, EXPIRY);
+    runs(TICK);
+    return abs(off) > joint->tracking;
+}
+
+/* To the encoder tick and to the tick of the clock, on either side. */
+static void a_joint_may_be_so_far_for_so_long(void)
+{
+    const int32_t far = table.joints[0].tracking;
+    const int most = FIRMWARE_TRACKING_US / TICK;
+    for (int side = -1; side <= 1; side += 2) {
+        power_on(2048);
+        runs(10 * TICK);
+        arms();
+        plan moving = plan_from_here();
+        int64_t goals[SERVOS];
+        for (int i = 0; i < SERVOS; ++i) {
+            goals[i] = moving.joints[i].position;
+        }
+        arm.line.servos[0].jammed = true;
+        for (int tick = 0; tick < 400; ++tick) {
+            REQUIRE(!behind_in_a_tick(&moving, goals, 2048 + side * far));
+            REQUIRE(arm.state.arm == BRIDGE_RUNNING);
+        }
+        REQUIRE(arm.fw.drives.goals[0] == 2048 + side * far);
+        int behind = 0;
+        while (arm.state.arm == BRIDGE_RUNNING) {
+            behind += behind_in_a_tick(&moving, goals, 2048 + side * (far + 1));
+        }
+        REQUIRE(behind == most && arm.state.faults == BRIDGE_FAULT_TRACKING);
         power_off();
     }
 }
@@ -137,7 +186,7 @@ static void one_that_catches_up_does_not(void)
     runs(10 * TICK);
     arms();
     plan moving = plan_from_here();
-    const arm_joint *joint = &so101_table.joints[0];
+    const arm_joint *joint = &table.joints[0];
     const int most = FIRMWARE_TRACKING_US / TICK;
     int64_t goals[SERVOS];
     for (int i = 0; i < SERVOS; ++i) {
@@ -164,9 +213,9 @@ static void servos_may_come_late_but_not_never(void)
     for (int i = 0; i < SERVOS; ++i) {
         arm.line.servos[i].deaf = true;
     }
-    runs(FIRMWARE_START_US - 10 * TICK);
+    runs(FIRMWARE_START_US - TICK);
     REQUIRE(arm.state.arm == BRIDGE_IDLE && arm.state.stale == (1u << SERVOS) - 1 && arm.state.age_ms == UINT8_MAX);
-    runs(20 * TICK);
+    runs(TICK);
     REQUIRE(arm.state.arm == BRIDGE_STOPPED && arm.state.faults == BRIDGE_FAULT_FEEDBACK);
     for (int i = 0; i < SERVOS; ++i) {
         arm.line.servos[i].deaf = false;
@@ -229,16 +278,36 @@ static void a_servo_that_does_not_obey_is_not_armed(void)
     }
 }
 
+/* In whole milliseconds, also where a tick has none. */
+static void an_age_is_in_milliseconds(void)
+{
+    table.tick_us = 3999;
+    power_on(2048);
+    runs(100 * TICK);
+    arm.line.servos[7].silent = true;
+    for (int tick = 0; tick < 2 * SERVO_LOST; ++tick) {
+        runs(TICK);
+        const bus_servo *of = &arm.fw.bus.servos[7];
+        REQUIRE(arm.state.age_ms == (of->known ? of->missed * 3999 / 1000 : UINT8_MAX));
+        REQUIRE(arm.state.stale == (of->missed > 0) << 7);
+    }
+    power_off();
+    table.tick_us = TICK;
+}
+
 void test_faults(void)
 {
     every_error_of_every_servo_stops_the_arm();
+    two_errors_are_two_faults();
     an_error_of_an_idle_arm_shows();
     one_wrong_byte_is_no_fault();
     a_servo_that_falls_silent_stops_the_arm();
     a_servo_that_restarts_stops_the_arm();
     a_joint_that_does_not_follow_stops_the_arm();
+    a_joint_may_be_so_far_for_so_long();
     one_that_catches_up_does_not();
     servos_may_come_late_but_not_never();
     an_arm_that_cannot_be_measured_is_not_armed();
     a_servo_that_does_not_obey_is_not_armed();
+    an_age_is_in_milliseconds();
 }

@@ -85,7 +85,7 @@ static void a_command_may_come_before_the_pose(void)
     sends_clear();
     bridge_target targets[SERVOS];
     for (int i = 0; i < SERVOS; ++i) {
-        targets[i] = (bridge_target){arm_position(&so101_table.joints[i], 2500), 0};
+        targets[i] = (bridge_target){arm_position(&table.joints[i], 2500), 0};
     }
     sends_command(targets, EXPIRY);
     runs(TICK);
@@ -93,7 +93,7 @@ static void a_command_may_come_before_the_pose(void)
     runs(20 * TICK);
     REQUIRE(arm.state.arm == BRIDGE_STOPPED && arm.state.faults == BRIDGE_FAULT_EXPIRED);
     for (int i = 0; i < SERVOS; ++i) {
-        const arm_joint *joint = &so101_table.joints[i]; /* one tick's way is less than the servos resolve */
+        const arm_joint *joint = &table.joints[i]; /* one tick's way is less than the servos resolve */
         REQUIRE(arm.fw.motion.joints[i].position > arm_position(joint, 2300));
     }
     stays_within(0);
@@ -125,7 +125,7 @@ static void what_is_within_the_limits_is_followed(void)
     int64_t goals[SERVOS];
     for (int leg = 0; leg < 20; ++leg) {
         for (int i = 0; i < SERVOS; ++i) {
-            const safety_limits *limits = &so101_table.joints[i].limits;
+            const safety_limits *limits = &table.joints[i].limits;
             goals[i] = limits->lower + (int64_t)((uint64_t)any() * (uint64_t)(limits->upper - limits->lower) >> 32);
         }
         follows(&moving, goals, (int)any_below(200));
@@ -164,7 +164,7 @@ static void between_commands_the_target_moves_on(void)
     const int32_t ticks = 2;
     runs(ticks * TICK);
     const int32_t moved = last_told(0, FEETECH_GOAL_POSITION)->value - from;
-    REQUIRE(abs(moved - ticks * so101_table.joints[0].travel / 2) <= 1);
+    REQUIRE(abs(moved - ticks * table.joints[0].travel / 2) <= 1);
     power_off();
 }
 
@@ -183,10 +183,10 @@ static void an_arm_outside_its_limits_only_comes_back(void)
         sends_command(out, EXPIRY);
         runs(TICK);
         const int32_t goal = last_told(0, FEETECH_GOAL_POSITION)->value;
-        REQUIRE(goal <= last && last - goal <= so101_table.joints[0].travel / 2 + 1);
+        REQUIRE(goal <= last && last - goal <= table.joints[0].travel / 2 + 1);
         last = goal;
     }
-    REQUIRE(last == arm_encoder(&so101_table.joints[0], so101_table.joints[0].limits.upper));
+    REQUIRE(last == arm_encoder(&table.joints[0], table.joints[0].limits.upper));
     power_off();
 }
 

@@ -16,7 +16,7 @@ static void nothing_is_switched_on(void)
     REQUIRE(arm.state.arm == BRIDGE_IDLE && arm.state.session == 0 && arm.state.faults == 0);
     REQUIRE(arm.state.stale == 0 && arm.state.age_ms == 0 && arm.state.joints == SERVOS);
     for (int i = 0; i < SERVOS; ++i) {
-        REQUIRE(arm.state.positions[i] == arm_position(&so101_table.joints[i], 1000));
+        REQUIRE(arm.state.positions[i] == arm_position(&table.joints[i], 1000));
     }
     power_off();
 }
@@ -98,12 +98,12 @@ static void another_arm_opens_no_session(void)
 {
     power_on(2048);
     runs(10 * TICK);
-    bridge_message message = {
-        BRIDGE_HELLO, {.hello = {SERVOS, so101_table.tick_us, BRIDGE_PROTOCOL, 5, arm_config(&so101_table) ^ 1, 0}}};
+    bridge_message message = {BRIDGE_HELLO,
+                              {.hello = {SERVOS, table.tick_us, BRIDGE_PROTOCOL, 5, arm_config(&table) ^ 1, 0}}};
     sends(&message);
     runs(TICK);
     REQUIRE(arm.replies == 1 && arm.reply.refusal == BRIDGE_WRONG_CONFIG && arm.reply.session == 0);
-    REQUIRE(arm.reply.config == arm_config(&so101_table));
+    REQUIRE(arm.reply.config == arm_config(&table));
     power_off();
 }
 

@@ -24,7 +24,7 @@ static bool brakes_after(const plan *from, size_t since, int ticks, uint32_t *br
     int seen = 0;
     int rest = 0; /* goals until all joints rest */
     for (int i = 0; i < SERVOS; ++i) {
-        const arm_joint *joint = &so101_table.joints[i];
+        const arm_joint *joint = &table.joints[i];
         safety_state state = from->joints[i];
         safety_target target = {state.position, state.velocity};
         seen = 0;
@@ -160,6 +160,23 @@ static void the_emergency_stop_is_latched(void)
     REQUIRE(arm.state.refusal == BRIDGE_WRONG_LATCH && arm.state.arm == BRIDGE_STOPPED);
     runs(TICK);
     arms();
+    power_off();
+
+    power_on(2048); /* pressed for a moment between two ticks: present for a whole tick, so that a clear sees it */
+    runs(10 * TICK);
+    sends_hello(77);
+    runs(TICK);
+    arm.pressed = true;
+    runs(POLL_US);
+    arm.pressed = false;
+    runs(TICK);
+    sends_clear();
+    runs(POLL_US);
+    REQUIRE(arm.fw.gate.refusal == BRIDGE_FAULT_PRESENT && arm.fw.gate.arm == BRIDGE_STOPPED);
+    runs(TICK);
+    sends_clear();
+    runs(POLL_US);
+    REQUIRE(arm.fw.gate.arm == BRIDGE_READY);
     power_off();
 
     power_on(2048); /* pressed at power-on */

@@ -1,9 +1,11 @@
+#include <string.h>
+
 #include "bench.h"
 
 static void somewhere(int64_t *goals)
 {
     for (int i = 0; i < SERVOS; ++i) {
-        const safety_limits *limits = &so101_table.joints[i].limits;
+        const safety_limits *limits = &table.joints[i].limits;
         goals[i] = limits->lower + (int64_t)((uint64_t)any() * (uint64_t)(limits->upper - limits->lower) >> 32);
     }
 }
@@ -37,7 +39,7 @@ static void an_impossible_position_is_not_reported(void)
         runs(TICK);
         runs(TICK);
         for (int i = 0; i < SERVOS; ++i) {
-            REQUIRE(arm.state.positions[i] == arm_position(&so101_table.joints[i], 2048 + 7));
+            REQUIRE(arm.state.positions[i] == arm_position(&table.joints[i], 2048 + 7));
         }
     }
     REQUIRE(arm.fw.bus.unbelievable > 50);
@@ -49,7 +51,7 @@ static void an_impossible_position_is_not_reported(void)
         runs(TICK);
         for (int i = 0; i < SERVOS; ++i) {
             REQUIRE((arm.state.stale >> i & 1) != 0 ||
-                    arm.state.positions[i] == arm_position(&so101_table.joints[i], 2048 + 7));
+                    arm.state.positions[i] == arm_position(&table.joints[i], 2048 + 7));
         }
     }
     REQUIRE(arm.state.stale == 0);
@@ -159,6 +161,68 @@ static void the_watchdog_is_kicked_by_ticks_alone(void)
     power_off();
 }
 
+/* As much of a line as a poll takes, and the rest with the next one. */
+static void a_poll_takes_so_much(void)
+{
+    enum { POLL_BYTES = 128 };
+    for (size_t beyond = 0; beyond < 2; ++beyond) {
+        power_on(2048);
+        runs(10 * TICK);
+        const uint8_t noise[POLL_BYTES] = {0};
+        arm.sent = 0;
+        sends_hello(5);
+        const size_t length = arm.sent;
+        arm.sent = 0;
+        sends_bytes(noise, POLL_BYTES - length + beyond);
+        sends_hello(5);
+        runs(POLL_US);
+        REQUIRE(arm.fw.gate.session == (beyond == 0 ? 5 : 0));
+        runs(POLL_US);
+        REQUIRE(arm.fw.gate.session == 5);
+        power_off();
+    }
+}
+
+static void a_frame_may_come_in_two_pieces(void)
+{
+    power_on(2048);
+    runs(10 * TICK);
+    for (uint32_t session = 1; session <= 20; ++session) {
+        sends_hello(session);
+        const size_t rest = arm.sent - session;
+        arm.sent = session; /* so many bytes first */
+        uint8_t later[BRIDGE_SERIAL_MAX_FRAME];
+        memcpy(later, arm.upward + session, rest);
+        runs(POLL_US);
+        REQUIRE(arm.fw.gate.session == session - 1);
+        sends_bytes(later, rest);
+        runs(POLL_US);
+        REQUIRE(arm.fw.gate.session == session);
+    }
+    power_off();
+}
+
+/* However late a tick comes, the next one is a whole tick later: two in a row would be twice as fast. */
+static void a_late_tick_is_not_caught_up_with(void)
+{
+    const uint32_t late[] = {1, TICK - 1, TICK, TICK + 1, 10 * TICK, UINT32_C(1) << 30, (UINT32_C(1) << 31) - 1};
+    for (size_t i = 0; i < sizeof late / sizeof *late; ++i) {
+        power_on(2048);
+        runs(10 * TICK);
+        const uint32_t kicks = arm.kicks;
+        const uint32_t due = arm.fw.due_us;
+        arm.now = due + late[i];
+        firmware_poll(&arm.fw, arm.now);
+        REQUIRE(arm.kicks == kicks + 1);
+        const uint32_t next = late[i] < TICK ? due + TICK : arm.now + TICK;
+        firmware_poll(&arm.fw, next - 1);
+        REQUIRE(arm.kicks == kicks + 1);
+        firmware_poll(&arm.fw, next);
+        REQUIRE(arm.kicks == kicks + 2);
+        power_off();
+    }
+}
+
 void test_wire(void)
 {
     damaged_answers_change_nothing();
@@ -169,4 +233,7 @@ void test_wire(void)
     the_line_may_echo();
     full_lines_are_survived();
     the_watchdog_is_kicked_by_ticks_alone();
+    a_poll_takes_so_much();
+    a_frame_may_come_in_two_pieces();
+    a_late_tick_is_not_caught_up_with();
 }
