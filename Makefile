@@ -27,7 +27,7 @@ REPEAT ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan coverage-safety coverage-codec coverage-firmware firmware hil mutation-safety prove-safety fuzz clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan coverage-safety coverage-codec coverage-firmware firmware hil mutation-safety mutation-firmware prove-safety fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ hil: $(STAMPS)/built $(STAMPS)/debian-tests ## Hardware-in-the-loop tests: emula
 
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py
+
+mutation-firmware: ## Every mutant of the firmware's core, and which the firmware's tests do not see (a quarter of an hour)
+	$(PYTHON) tests/firmware/mutate.py
 
 prove-safety: ## What Frama-C proves of the safety folder (docs/safety.md; minutes, needs Frama-C)
 	tests/safety/frama_c/prove.sh
