@@ -29,9 +29,10 @@ class BusProcess:
         wiretap: Append what the host sends to this file, as records of `server.TAP`.
         registers: By servo id, EEPROM registers that differ from the factory's, as an earlier client stored them.
         faults: What goes wrong; its time begins when the process starts.
+        pipes: For qemu: a pair of pipes at this path, `.in` and `.out`, in place of the pty.
 
     Attributes:
-        port: Path of the tty that a client opens at 1 Mbps.
+        port: Path of the tty that a client opens at 1 Mbps, or `pipes`.
         block: State shared with the bus; physics writes positions here and faults are injected here.
 
     Raises:
@@ -50,6 +51,7 @@ class BusProcess:
         wiretap: Path | None = None,
         registers: Mapping[int, Mapping[str, int]] | None = None,
         faults: FaultPlan | None = None,
+        pipes: Path | None = None,
     ) -> None:
         self.block, descriptor = ServoBlock.shared(ids)
         if position is not None:
@@ -58,6 +60,7 @@ class BusProcess:
             self.block.goal[:], self.block.torque[:] = holding, 1
         command = [sys.executable, "-m", "firmware_bridge.emulators.server", str(descriptor)]
         command += [] if wiretap is None else ["--wiretap", str(wiretap)]
+        command += [] if pipes is None else ["--pipes", str(pipes)]
         command += [] if registers is None else ["--stored", json.dumps(registers)]
         if faults is not None:
             command += [f"--fault={fault}" for fault in faults.faults] + [f"--seed={faults.seed}"]

@@ -13,6 +13,8 @@ import struct
 import sys
 import time
 import tty
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,12 +32,44 @@ _MCL_CURRENT, _MCL_FUTURE = 1, 2  # bits/mman.h: a servo has no pages that must 
 _PRIORITY = 50  # below a control loop's 80, above everything that renders or infers
 
 
-def serve_pty(bus: ServoBus, master: int, until_closed: int, wiretap: BinaryIO | None = None) -> None:
-    """Carries bytes between a pty and a bus until the other end of `until_closed` goes away.
+@dataclass(frozen=True)
+class Line:
+    """Where bytes come from and go to.
+
+    Attributes:
+        reads: Descriptor, non-blocking.
+        writes: Likewise; the same one for a pty.
+        baud: What the host has set the line to, bits a second.
+    """
+
+    reads: int
+    writes: int
+    baud: Callable[[], int]
+
+
+def make_pty() -> tuple[Line, str]:
+    """Master side of a pty, and the path for a client."""
+    master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    return Line(master, master, lambda: baud_of(master)), os.ttyname(slave)
+
+
+def make_pipes(stem: str) -> tuple[Line, str]:
+    """A pair of pipes as qemu's `pipe` device opens them: it reads STEM.in and writes STEM.out."""
+    for end in (".in", ".out"):
+        os.mkfifo(stem + end)
+    # Both ways each: a pipe without a reader, or a writer, would have an end.
+    reads, writes = (os.open(stem + end, os.O_RDWR | os.O_NONBLOCK) for end in (".out", ".in"))
+    return Line(reads, writes, lambda: 1_000_000), stem
+
+
+def serve(bus: ServoBus, line: Line, until_closed: int, wiretap: BinaryIO | None = None) -> None:
+    """Carries bytes between a line and a bus until the other end of `until_closed` goes away.
 
     Args:
         bus: The servos.
-        master: Master side of the pty, non-blocking.
+        line: To the host.
         until_closed: A pipe the parent holds; end of file ends the loop.
         wiretap: Is given all that comes from the host, as records of `TAP`: time on CLOCK_MONOTONIC, length, bytes.
     """
@@ -43,18 +77,18 @@ def serve_pty(bus: ServoBus, master: int, until_closed: int, wiretap: BinaryIO |
         now_ns = time.monotonic_ns()
         due = bus.quiet_ns  # one wake-up a burst of replies: a USB adapter hands them over in one packet too
         wake = min(now_ns + _IDLE_NS if due is None else due, bus.next_event_ns or now_ns + _IDLE_NS)
-        readable, _, _ = select.select([master, until_closed], [], [], max(0.0, (wake - now_ns) * 1e-9))
+        readable, _, _ = select.select([line.reads, until_closed], [], [], max(0.0, (wake - now_ns) * 1e-9))
         if until_closed in readable and not os.read(until_closed, _READ_BYTES):
             return
-        if master in readable:
-            data, now_ns = os.read(master, _READ_BYTES), time.monotonic_ns()
-            bus.receive(data, now_ns, baud_of(master))
+        if line.reads in readable:
+            data, now_ns = os.read(line.reads, _READ_BYTES), time.monotonic_ns()
+            bus.receive(data, now_ns, line.baud())
             if wiretap is not None:
                 wiretap.write(TAP.pack(now_ns, len(data)) + data)
-        reply = bus.transmit(time.monotonic_ns(), baud_of(master))
+        reply = bus.transmit(time.monotonic_ns(), line.baud())
         if reply:
             with contextlib.suppress(BlockingIOError):  # nobody reads and the buffer is full: the bytes are lost
-                os.write(master, reply)
+                os.write(line.writes, reply)
 
 
 def main() -> None:
@@ -65,22 +99,21 @@ def main() -> None:
     parser.add_argument("--fault", action="append", default=[], help="one of a plan, as faults.SYNTAX says")
     parser.add_argument("--seed", type=int, default=0, help="of the plan")
     parser.add_argument("--wiretap", type=Path, help="write what comes from the host to this file")
+    parser.add_argument("--pipes", metavar="STEM", help="a pair of pipes in place of the pty")
     arguments = parser.parse_args()
     stored = {int(id): registers for id, registers in arguments.stored.items()}
     faults = FaultPlan.of(arguments.fault, arguments.seed)
     bus = ServoBus(ServoBlock.attach(arguments.descriptor), stored, faults, time.monotonic_ns())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
-    master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
-    tty.setraw(slave)
-    os.set_blocking(master, False)
+    line, port = make_pipes(arguments.pipes) if arguments.pipes else make_pty()
     with contextlib.suppress(OSError, AttributeError):  # without the right, replies are late under load, nothing else
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
         ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_FUTURE)
-    print(os.ttyname(slave), flush=True)
+    print(port, flush=True)
     with contextlib.ExitStack() as stack:
         # Unbuffered: it is read while the bus runs.
         tap = stack.enter_context(arguments.wiretap.open("ab", buffering=0)) if arguments.wiretap else None
-        serve_pty(bus, master, sys.stdin.fileno(), tap)
+        serve(bus, line, sys.stdin.fileno(), tap)
 
 
 if __name__ == "__main__":
