@@ -107,6 +107,7 @@ class Card:
     ports: tuple[Port, ...]
     commands: tuple[str, ...]
     made_by: tuple[tuple[str, str], ...]
+    training: tuple[tuple[str, str], ...]
     between_chunks_ms: float
     """Time from one chunk to the next: an evaluation of the policy must be done well within it."""
     measured: Measured | None = None
@@ -149,6 +150,7 @@ def read_card(bundle: Bundle, measured: Measured | str = "not asked for") -> Car
         ports=tuple(_ports(made)),
         commands=tuple(plain(line.strip()) for line in made.made_by.command.split(";") if line.strip())[:_ROWS],
         made_by=tuple(_made_by(made, parts)),
+        training=tuple(_training(parts)),
         between_chunks_ms=made.rates.replan_every / made.rates.target_hz * 1e3,
         measured=None if isinstance(measured, str) else measured,
         not_measured=plain(measured) if isinstance(measured, str) else "",
@@ -271,10 +273,19 @@ def _ports(made: Manifest) -> Iterator[Port]:
 def _made_by(made: Manifest, parts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     yield "seed", "unknown" if made.made_by.seed is None else str(made.made_by.seed)
     for name, part in parts.items():
-        known = {key: part[key] for key in ("method", "evaluations", "architecture", "parameters") if key in part}
-        for key, value in (*_flat(known), *list(_flat({"training": part.get("training")}))[:_ROWS]):
-            yield plain(f"{name}, {key.replace('.', ' ')}"), value
+        for key in ("method", "evaluations", "architecture", "parameters"):
+            for _, value in _flat({key: part.get(key)}):
+                yield plain(f"{name}, {key}"), value
     yield "versions", plain(", ".join(f"{name} {version}" for name, version in made.made_by.versions.items()))
+    yield "robot API", plain(made.api_hash)
+
+
+def _training(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """How far each part was trained, as its checkpoint noted it; the API's hash stands elsewhere."""
+    for name, part in parts.items():
+        rows = (row for row in _flat(_table(part.get("training"))) if row[0] != "api_hash")
+        for _, (key, value) in zip(range(_ROWS), rows, strict=False):
+            yield plain(f"{name}, {key.replace('.', ' ')}"), value
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -282,7 +293,13 @@ def _flat(data: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator
         if isinstance(value, Mapping) and depth < _DEPTH:
             yield from _flat(value, f"{prefix}{key}.", depth + 1)
         elif value is not None:
-            yield plain(prefix + str(key)), f"{value:,}" if _whole(value) is not None else plain(value)
+            yield plain(prefix + str(key)), _shown(value)
+
+
+def _shown(value: object) -> str:
+    if _whole(value) is not None:
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else plain(value)
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -105,8 +105,13 @@ def measure(path: Path, threads: int = 1) -> Measured:
         name = signal.Signals(-done.returncode).name
         raise ExportError("the bundle cannot be run", got=f"{name} in a library", fix="export its parts again")
     if done.returncode != 0:
-        raise ExportError("the bundle cannot be run", got=done.stderr.strip()[-600:], fix="export its parts again")
+        raise ExportError("the bundle cannot be run", got=_one_line(done.stderr), fix="export its parts again")
     return read(Measured, json.loads(done.stdout.splitlines()[-1]), "what was measured", ExportError)
+
+
+def _one_line(text: str) -> str:
+    """What a process said last, without line breaks: a typed error is a few lines."""
+    return ", ".join(line.strip() for line in text.strip().splitlines()[-6:])[:600] or "no word"
 
 
 def timing(part: str, what: str, times_ms: Sequence[float]) -> Timing:

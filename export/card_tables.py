@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from export.card import Card
+from export.card import Card, Success
 from export.card_measure import Measured, Timing
 
 _CELLS = {
@@ -71,11 +71,9 @@ class Figure:
 
 def figures(card: Card) -> Iterator[Figure]:
     """What is read first, at most six."""
-    main = [row for row in card.success if row.cell in ("both", "flat", "")] or list(card.success)
-    main = [row for row in main if row.cell == main[0].cell]
-    if main:
+    if main := [row for row in card.success if row.cell == _main(card)]:
         done, n = sum(row.done for row in main), sum(row.n for row in main)
-        yield Figure(_percent(done / n), "of tasks done", f"{_CELLS.get(main[0].cell, main[0].cell)}, n = {n}")
+        yield Figure(_percent(done / n), "of tasks done", f"{_cell(main[0].cell)}, n = {n}")
     if card.planner_parity:
         row = card.planner_parity[-1]
         for shown in card.planner_parity:
@@ -93,30 +91,70 @@ def figures(card: Card) -> Iterator[Figure]:
             yield Figure(f"{_ms(step.p50)} ms", "to act", f"policy; p99 {_ms(step.p99)}, this machine")
 
 
+def verdicts(card: Card) -> Iterator[tuple[bool | None, str]]:
+    """What a person may conclude, a line each; None where nothing can be said."""
+    yield True, f"all {len(card.files)} files are those that the manifest was written for"
+    judged = [cell.good for row in _parity(card).rows for cell in row if cell.good is not None]
+    if not judged:
+        yield None, "nothing is known of how the parts compare with what was trained"
+    elif all(judged):
+        yield True, "the exported parts do what was trained, within what is allowed"
+    else:
+        yield False, f"{judged.count(False)} of {len(judged)} comparisons with what was trained are beyond what is allowed"
+    if not card.success:
+        yield None, "no evaluation came with it"
+    if card.measured is None:
+        yield None, f"speed was not measured: {card.not_measured}"
+        return
+    step = card.measured.timing("policy", "evaluation")
+    if step is not None:
+        fast = step.p99 < card.between_chunks_ms
+        yield fast, (
+            f"the policy is {'fast enough' if fast else 'too slow'} here: p99 {_ms(step.p99)} ms, "
+            f"a chunk is due every {card.between_chunks_ms:.0f} ms"
+        )
+
+
 def tables(card: Card) -> Iterator[Table]:
-    """Every table, what matters most first."""
-    yield _success(card)
+    """Every table, what matters most first, those marked `aside` last."""
+    main = _main(card)
+    yield _success("Success", [row for row in card.success if row.cell == main])
     yield _parity(card)
     yield _latency(card)
     yield _files(card)
     yield _needs(card)
     yield _rows("What made it", card.made_by, numbered=card.commands)
+    if rest := [row for row in card.success if row.cell != main]:
+        yield _success("Success, part by part", rest, aside=True)
+    if card.training:
+        yield _rows("Training", card.training, aside=True)
     yield _rows("Runs as", card.runs_as, aside=True)
     yield _ports(card)
+    yield _rows("Checksums, sha256", tuple((file.name, file.sha256) for file in card.files), aside=True)
     if card.other:
         yield _rows("Other results", card.other, aside=True)
 
 
-def _success(card: Card) -> Table:
+def _main(card: Card) -> str:
+    """The cell of the evaluation that is the whole robot, or the first there is."""
+    cells = [row.cell for row in card.success]
+    return next((cell for cell in ("both", "flat", "") if cell in cells), cells[0] if cells else "")
+
+
+def _success(title: str, successes: list[Success], *, aside: bool = False) -> Table:
     columns = (Column("task"), Column("done", number=True), Column("95 % interval", number=True), Column("share"))
     rows = []
-    for row in card.success:
-        shown = f"{_CELLS.get(row.cell, row.cell)}: {row.kind.replace('_', ' ')}"
+    for row in successes:
+        shown = f"{_cell(row.cell)}: {row.kind.replace('_', ' ')}"
         interval = f"{100 * row.low:.0f}–{100 * row.high:.0f} %"
         share = row.done / row.n
         rows.append((Cell(shown), Cell(f"{row.done} / {row.n}"), Cell(interval), _bar(share, row.low, row.high)))
     note = "As the evaluation noted it; Wilson intervals." if rows else "No evaluation came with this bundle."
-    return Table("Success", columns, tuple(rows), note)
+    return Table(title, columns, tuple(rows), note, aside)
+
+
+def _cell(name: str) -> str:
+    return _CELLS.get(name, name)
 
 
 def _parity(card: Card) -> Table:
@@ -127,8 +165,8 @@ def _parity(card: Card) -> Table:
         found = Cell(f"{row.equal} / {row.cases}", good=row.equal >= 0.99 * row.cases)
         rows.append((Cell(f"{name}: calls equal to PyTorch's"), found, Cell("≥ 99 %"), n))
         if row.right is not None:
-            torch = "" if row.right_torch is None else f"PyTorch {row.right_torch}"
-            rows.append((Cell(f"{name}: calls right"), Cell(str(row.right)), Cell(torch), n))
+            torch = "" if row.right_torch is None else f" (PyTorch's: {row.right_torch})"
+            rows.append((Cell(f"{name}: calls right{torch}"), Cell(f"{row.right} / {row.cases}"), Cell(""), n))
         if row.logits_error is not None:
             limit = "≤ 2 %" if row.precision == "full" else ""
             good = row.logits_error <= 0.02 if limit else None
@@ -197,12 +235,12 @@ def _busy(measured: Measured) -> str:
 def _files(card: Card) -> Table:
     columns = (
         *(Column("file", code=True), Column("what"), Column("type"), Column("MB", number=True)),
-        *(Column("share", number=True), Column("of all"), Column("sha256", code=True)),
+        *(Column("share", number=True), Column("of all")),
     )
     rows = tuple(
         (
             *(Cell(file.name), Cell(file.role), Cell(file.precision), Cell(f"{file.bytes / 1e6:.2f}")),
-            *(Cell(_percent(file.share)), _bar(file.share), Cell(file.sha256[:12])),
+            *(Cell(_percent(file.share)), _bar(file.share)),
         )
         for file in card.files
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from export.card import Card
-from export.card_tables import Bar, Cell, Column, figures, tables
+from export.card_tables import Bar, Cell, figures, tables, verdicts
 
 _BAR = 16
 """Characters of a whole bar."""
+_MARK = {True: "✓", False: "✗", None: "·"}
+_STYLE = {True: "green", False: "bold red", None: "yellow"}
 
 
-def show(card: Card, console: Any = None) -> None:
-    """Prints a card. No text of it is taken for markup."""
+def show(card: Card, console: Any = None, *, details: bool = False) -> None:
+    """Prints a card, with `details` the tables for who looks closer too. No text of it is taken for markup."""
     from rich import box
     from rich.console import Console
     from rich.padding import Padding
@@ -24,28 +26,31 @@ def show(card: Card, console: Any = None) -> None:
     head = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
     for figure in figures(card):
         head.add_row(Text(figure.value, "bold cyan"), Text(figure.what), Text(figure.detail, "dim"))
-    console.print(Padding(head, (1, 0, 0, 2)))
+    console.print(Padding(head, (1, 0, 1, 2)))
+    for good, text in verdicts(card):
+        console.print(Text.assemble("  ", (_MARK[good], _STYLE[good]), f" {text}"))
     for table in tables(card):
+        if table.aside and not details:
+            continue
         console.print(Text(f"\n{table.title}", "bold"))
         if table.rows:
             drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="dim")
             for column in table.columns:
                 drawn.add_column(Text(column.name), justify="right" if column.number else "left", overflow="fold")
             for row in table.rows:
-                drawn.add_row(*(_cell(cell, column) for cell, column in zip(row, table.columns, strict=True)))
+                drawn.add_row(*(_cell(cell) for cell in row))
             console.print(drawn)
         if table.note:
             console.print(Padding(Text(table.note, "dim"), (0, 0, 0, 2)))
 
 
-def _cell(cell: Cell, column: Column) -> Any:
+def _cell(cell: Cell) -> Any:
     from rich.text import Text
 
     if cell.bar is not None:
         return _bar(cell.bar)
-    mark = {True: " ✓", False: " ✗", None: ""}[cell.good]
-    style = {True: "green", False: "bold red", None: ""}[cell.good]
-    return Text(cell.text + mark, style)
+    mark = "" if cell.good is None else f" {_MARK[cell.good]}"
+    return Text(cell.text + mark, "" if cell.good is None else _STYLE[cell.good])
 
 
 def _bar(bar: Bar) -> Any:
