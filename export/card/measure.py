@@ -1,6 +1,6 @@
 """How fast a bundle is on this machine, and how much memory it takes: by the runtime's own classes, in a fresh process.
 
-python -m export.card_measure BUNDLE
+python -m export.card.measure BUNDLE
 
 A process of its own starts without what the caller has loaded, so that its memory is the bundle's, and a library that
 crashes on a file takes nobody along.
@@ -91,8 +91,8 @@ def measure(path: Path, threads: int = 1) -> Measured:
     Raises:
         ExportError: It does not run here; quotes why.
     """
-    root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, "-m", "export.card_measure", str(path.resolve()), "--threads", str(threads)]
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "export.card.measure", str(path.resolve()), "--threads", str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(

@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from html import escape
 from importlib import resources
 
-from export.card import Card
-from export.card_tables import Bar, Cell, Column, Figure, Table, figures, tables, verdicts
+from export.card.data import Card
+from export.card.headline import figures, verdicts
+from export.card.layout import Bar, Cell, Column, Figure, Table
+from export.card.tables import tables
 
 _MARK = {True: ("good", "✓", "yes: "), False: ("bad", "✗", "no: "), None: ("open", "·", "unknown: ")}
+
+_MANY = 4
+"""Columns from which on a telephone leaves the bars out: the figures are beside them."""
 
 
 def render(card: Card) -> str:
     """The page, UTF-8 when it is written."""
-    style = resources.files("export").joinpath("card.css").read_text(encoding="utf-8")
+    style = resources.files("export.card").joinpath("card.css").read_text(encoding="utf-8")
     shown = list(tables(card))
     body = [
         *_head(card),
@@ -82,13 +87,15 @@ def _section(table: Table) -> Iterator[str]:
     yield f"<h2>{escape(table.title)}</h2>"
     if table.rows:
         yield f'<div class="wide" role="region" tabindex="0" aria-label="{escape(table.title)}">'
-        yield "<table>"
+        many = ' class="many"' if len(table.columns) > _MANY else ""
+        yield f"<table{many}>"
         yield f'<caption class="aloud">{escape(table.title)}</caption>'
         heads = (f'<th scope="col"{_classes(column)}>{escape(column.name)}</th>' for column in table.columns)
         yield f"<thead><tr>{''.join(heads)}</tr></thead>"
         yield "<tbody>"
         for row in table.rows:
-            yield f"<tr>{''.join(_cell(index, *pair) for index, pair in enumerate(zip(row, table.columns, strict=True)))}</tr>"
+            cells = (_cell(*pair) for pair in zip(row, table.columns, strict=True))
+            yield f"<tr>{_named(next(cells))}{''.join(cells)}</tr>"
         yield "</tbody>"
         yield "</table>"
         yield "</div>"
@@ -97,23 +104,26 @@ def _section(table: Table) -> Iterator[str]:
     yield "</section>"
 
 
-def _cell(index: int, cell: Cell, column: Column) -> str:
+def _cell(cell: Cell, column: Column) -> str:
     if cell.bar is not None:
         return f'<td class="bar">{_bar(cell.bar)}</td>'
     text = escape(cell.text)
     if column.code:
         text = f"<code>{text}</code>"
     if cell.good is not None:
-        kind, mark, words = _MARK[cell.good]
+        kind, mark, _ = _MARK[cell.good]
         text = f'<span class="{kind}">{text} <span aria-hidden="true">{mark}</span></span>'
         text += f'<span class="aloud"> {"within" if cell.good else "beyond"} what is allowed</span>'
-    if index == 0:
-        return f'<th scope="row"{_classes(column)}>{text}</th>'
     return f"<td{_classes(column)}>{text}</td>"
 
 
+def _named(cell: str) -> str:
+    """The first cell of a row, as its head."""
+    return f'<th scope="row"{cell.removeprefix("<td").removesuffix("</td>")}</th>'
+
+
 def _classes(column: Column) -> str:
-    return ' class="number"' if column.number else ""
+    return ' class="number"' if column.number else ' class="bar"' if column.bars else ""
 
 
 def _bar(bar: Bar) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.card import Card
-from export.card_tables import Bar, Cell, figures, tables, verdicts
+from export.card.data import Card
+from export.card.headline import figures, verdicts
+from export.card.layout import Bar, Cell
+from export.card.tables import tables
 
 _BAR = 16
 """Characters of a whole bar."""
@@ -22,7 +24,9 @@ def show(card: Card, console: Any = None, *, details: bool = False) -> None:
     from rich.text import Text
 
     console = console or Console(highlight=False)
-    console.print(Text.assemble("\n", (card.name, "bold"), f"  {card.path}, for {card.robot}, API {card.api_hash[:12]}"))
+    console.print(
+        Text.assemble("\n", (card.name, "bold"), f"  {card.path}, for {card.robot}, API {card.api_hash[:12]}")
+    )
     head = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
     for figure in figures(card):
         head.add_row(Text(figure.value, "bold cyan"), Text(figure.what), Text(figure.detail, "dim"))

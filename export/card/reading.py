@@ -1,6 +1,5 @@
-"""A bundle's report card: what a person wants to know of it in a minute, gathered once and shown in several ways.
+"""A report card gathered from a bundle's manifest and files; `export.card.measure` adds what is measured here.
 
-Everything here comes from the manifest and the files; `export.card_measure` adds what is measured on this machine.
 Texts of a manifest are another's: they are cut to a length and what does not print is written out (`plain`).
 """
 
@@ -8,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge.manifest import Bundle, Manifest, MonitorNumbers
-from export.card_measure import Measured
+from export.card.data import Card, File, PlannerParity, PolicyParity, Port, Success
+from export.card.measure import Measured
 
 _LONGEST = 4000
 _ROWS = 40
@@ -20,111 +19,12 @@ _ROWS = 40
 _DEPTH = 6
 
 
-@dataclass(frozen=True)
-class File:
-    """One file of the bundle; `share` is of the bytes of all."""
-
-    name: str
-    role: str
-    precision: str
-    bytes: int
-    share: float
-    sha256: str
-
-
-@dataclass(frozen=True)
-class PlannerParity:
-    """How a planner of one precision compares with PyTorch, as its export noted.
-
-    `logits_error` is a share of the largest logit, `embedding_error` a relative one; None where the export did not say.
-    """
-
-    precision: str
-    cases: int
-    equal: int
-    right: int | None
-    right_torch: int | None
-    logits_error: float | None
-    embedding_error: float | None
-
-
-@dataclass(frozen=True)
-class PolicyParity:
-    """How far an output of the policy's graph is from what it was made of, over `cases` observations.
-
-    Radians for joints; None where the export did not say.
-    """
-
-    precision: str
-    against: str
-    output: str
-    cases: int
-    p99: float | None
-    worst: float
-    allowed: float | None
-
-
-@dataclass(frozen=True)
-class Success:
-    """Episodes of an evaluation: `done` of `n`, and the 95 % interval of the share (Wilson)."""
-
-    cell: str
-    kind: str
-    done: int
-    n: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Port:
-    """One input or output of the policy's graph."""
-
-    direction: str
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    kind: str
-    unit: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """Everything a report card says. `facts` and `other` are rows of name and text."""
-
-    name: str
-    path: str
-    api_hash: str
-    robot: str
-    precision: str
-    files: tuple[File, ...]
-    bytes: int
-    planner_parity: tuple[PlannerParity, ...]
-    policy_parity: tuple[PolicyParity, ...]
-    success: tuple[Success, ...]
-    other: tuple[tuple[str, str], ...]
-    runs_as: tuple[tuple[str, str], ...]
-    ports: tuple[Port, ...]
-    commands: tuple[str, ...]
-    made_by: tuple[tuple[str, str], ...]
-    training: tuple[tuple[str, str], ...]
-    between_chunks_ms: float
-    """Time from one chunk to the next: an evaluation of the policy must be done well within it."""
-    measured: Measured | None = None
-    not_measured: str = ""
-    """Why nothing was measured."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
 def read_card(bundle: Bundle, measured: Measured | str = "not asked for") -> Card:
     """Gathers the card of a bundle.
 
     Args:
         bundle: A loaded one.
-        measured: What `export.card_measure.measure` found, or why nothing was measured.
+        measured: What `export.card.measure.measure` found, or why nothing was measured.
 
     Raises:
         BundleError: A file is missing, or is not the one that the manifest was written for.
@@ -205,7 +105,9 @@ def _files(bundle: Bundle, planner: Mapping[str, Any]) -> tuple[File, ...]:
     sizes = {name: bundle.file(name).stat().st_size for name in made.files}
     total = max(1, sum(sizes.values()))
     rows = [
-        File(plain(name), *(plain(role) for role in roles.get(name, ("", ""))), sizes[name], sizes[name] / total, digest)
+        File(
+            plain(name), *(plain(role) for role in roles.get(name, ("", ""))), sizes[name], sizes[name] / total, digest
+        )
         for name, digest in made.files.items()
     ]
     return tuple(sorted(rows, key=lambda file: (-file.bytes, file.name)))
