@@ -248,7 +248,7 @@ def load(path: Path | str) -> Bundle:
         )
     try:
         data = json.loads(text_path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise BundleError(
             f"{text_path} is not JSON", expected="JSON", got=str(problem), fix="export the bundle again"
         ) from problem

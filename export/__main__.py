@@ -16,9 +16,12 @@ COMMANDS = {
     "policy": ("export.policy:COMMAND", "checkpoint of the policy -> ONNX, checked against PyTorch"),
     "precision": ("export.precision:COMMAND", "policy ONNX -> the same in fp16 or int8, compared with fp32"),
     "engine": ("export.engine:COMMAND", "policy ONNX -> TensorRT engine for the device it is built on"),
-    "bundle": ("export.bundle:BUNDLE", "planner + policy + manifest -> one directory that a robot runs"),
-    "verify": ("export.bundle:VERIFY", "a bundle's files, checksums and API against its manifest"),
-    "inspect": ("export.bundle:INSPECT", "what a bundle holds, what made it and how well it did"),
+    "bundle": ("export.bundle_commands:BUNDLE", "planner + policy + manifest -> one directory that a robot runs"),
+    "verify": ("export.bundle_commands:VERIFY", "a bundle's files, checksums and API against its manifest"),
+    "inspect": (
+        "export.bundle_commands:INSPECT",
+        "a bundle's report card: success, parity, speed and memory here, sizes, what made it",
+    ),
 }
 
 _EPILOG = """\

@@ -1,16 +1,12 @@
-"""`python -m export bundle | verify | inspect`: one directory that a robot runs, and what it says of itself."""
+"""A bundle put together: one directory that a robot runs, whole or not there at all."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
-import sys
 import tempfile
-from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,9 +31,8 @@ from edge.manifest import (
 )
 from edge.policy.backends import Signature, open_backend
 from edge.policy.policy import Policy
-from edge.records import unknown_key
-from export.command import Command
 from export.graph_metadata import Said, read_graph
+from export.staging import flush
 
 TARGET_HZ = 20.0
 PLANNER_IMAGE = 192
@@ -83,7 +78,7 @@ def build(
         seed: Seed of their training.
 
     Raises:
-        BundleError: A file is missing, or was exported for another API.
+        BundleError: A file is missing, or was exported for another API; or the disk is full.
         PolicyError: The graph does not follow the contract of docs/architecture.md.
     """
     sources = {"policy.onnx": policy}
@@ -125,32 +120,63 @@ def build(
         ready=arm.ready,
         results=dict(results or {}),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    _write(sources, manifest, out)
+    return load(out)
+
+
+def _write(sources: Mapping[str, Path], manifest: Manifest, out: Path) -> None:
+    """Copies beside `out`, checks, flushes to the disk, renames."""
+    aside: Path | None = None
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         for name, source in sources.items():
             shutil.copyfile(source, aside / name)
         (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         load(aside).verify()
+        for path in aside.iterdir():
+            flush(path)
         aside.chmod(0o755)
         _replace(aside, out)
+    except OSError as problem:
+        where = f" ({Path(problem.filename).name})" if problem.filename else ""
+        raise BundleError(
+            f"cannot write the bundle {out}",
+            expected=f"{sum(path.stat().st_size for path in sources.values()) / 1e6:.1f} MB free on a writable disk",
+            got=f"{problem.strerror or problem}{where}",
+            fix="free some space or choose another --out; nothing was left behind",
+        ) from problem
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return load(out)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
-def verify(api: RobotApi, path: Path, robot: Path = SO101) -> Bundle:
+def verify(api: RobotApi, path: Path, robot: Path = SO101) -> tuple[Bundle, list[str]]:
     """Checks a bundle as the robot does before it moves: checksums, API, joints, and that the policy graph loads.
+
+    Returns:
+        The bundle, and what was checked, a line each.
 
     Raises:
         BundleError, PolicyError: What is wrong, and the remedy.
     """
     bundle = load(path)
     bundle.verify()
+    made = bundle.manifest
+    checked = [
+        f"{name}: {bundle.file(name).stat().st_size:,} bytes, sha256 {digest[:12]}… as in the manifest"
+        for name, digest in made.files.items()
+    ]
     arm = load_description(robot)
     bundle.check_fits(api_hash=api.hash, robot=arm.name, joints=tuple(joint.name for joint in arm.joints))
-    Policy.load(bundle, api)
-    return bundle
+    checked += [f"robot API {api.hash[:12]}…", f"robot {arm.name}, its {len(arm.joints)} joints in this order"]
+    policy = Policy.load(bundle, api)
+    try:
+        shapes = f"{len(made.policy.inputs)} inputs and {len(made.policy.outputs)} outputs as in the manifest"
+        checked.append(f"policy graph, {made.policy.precision}: {shapes}, evaluated once by {policy.backend_name}")
+    finally:
+        policy.close()
+    return bundle, checked
 
 
 def _replace(aside: Path, out: Path) -> None:
@@ -182,10 +208,25 @@ def _tensors(signature: Signature, said: Said) -> tuple[Tensor, ...]:
     )
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object out of a file.
+
+    Raises:
+        BundleError: It cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BundleError(f"cannot read {path}", expected="a JSON object", got=str(problem)) from problem
+    if not isinstance(found, dict):
+        raise BundleError(f"cannot read {path}", expected="a JSON object", got=f"a {type(found).__name__}")
+    return found
+
+
 def _report(path: Path, api: RobotApi) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    report = read_object(path)
     made_for = report.get("api_hash", api.hash)
     if made_for != api.hash:
         fix = "train and export it again with this API"
@@ -201,102 +242,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _monitor(settings: list[str]) -> MonitorNumbers:
-    known = asdict(MonitorNumbers())
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        if key not in known:
-            raise unknown_key(key, known, "--monitor", BundleError)
-        try:
-            known[key] = type(known[key])(value)
-        except ValueError as problem:
-            raise BundleError(f"--monitor {key} cannot be used", expected="a number", got=repr(value)) from problem
-    return MonitorNumbers(**known)
-
-
-def _api() -> RobotApi:
-    from edge.tabletop import API
-
-    return API
-
-
-def _bundle_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--policy", type=Path, required=True, metavar="FILE", help="policy.onnx from `python -m export policy`"
-    )
-    parser.add_argument(
-        "--planner", type=Path, metavar="DIR", help="what `python -m export planner` wrote; leave out for none"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle, e.g. models/reference")
-    parser.add_argument("--results", type=Path, metavar="JSON", help="how well it did, to travel with it")
-    parser.add_argument("--made-by", default="", metavar="TEXT", help="the commands that reproduce the parts")
-    parser.add_argument("--seed", type=int, help="seed of the training")
-    parser.add_argument("--replan-every", type=int, metavar="N", help="targets until the next chunk (default: 8)")
-    parser.add_argument("--lead", type=int, metavar="N", help="targets by which the arm is sent ahead (default: 2)")
-    parser.add_argument("--monitor", action="append", default=[], metavar="KEY=NUMBER", help="e.g. held_above=0.155")
-
-
-def _run_bundle(arguments: Namespace) -> int:
-    results = {}
-    if arguments.results is not None:
-        try:
-            results = json.loads(arguments.results.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as problem:
-            raise BundleError(
-                f"cannot read {arguments.results}", expected="a JSON object", got=str(problem)
-            ) from problem
-    command = arguments.made_by or shlex.join(["python", "-m", "export", *sys.argv[1:]])
-    bundle = build(
-        _api(),
-        arguments.policy,
-        arguments.out,
-        planner=arguments.planner,
-        monitor=_monitor(arguments.monitor),
-        pace={k: v for k in ("replan_every", "lead") if (v := getattr(arguments, k)) is not None},
-        results=results,
-        command=command,
-        seed=arguments.seed,
-    )
-    size = sum(bundle.file(name).stat().st_size for name in bundle.manifest.files)
-    print(
-        f"{bundle.path}: {len(bundle.manifest.files)} files, {size / 1e6:.1f} MB, api {bundle.manifest.api_hash[:12]}"
-    )
-    return 0
-
-
-def _path_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="DIR", help="the bundle, e.g. models/reference")
-
-
-def _run_verify(arguments: Namespace) -> int:
-    bundle = verify(_api(), arguments.bundle)
-    print(f"{bundle.path}: {len(bundle.manifest.files)} files as made; API, joints and policy graph fit")
-    return 0
-
-
-def _run_inspect(arguments: Namespace) -> int:
-    from export.bundle_table import show
-
-    show(load(arguments.bundle))
-    return 0
-
-
-BUNDLE = Command(
-    """\
-Put the exported planner and policy into one directory with a manifest: robot API hash, joints, units, rates, shapes,
-checksums, what made it and how well it did. It is written aside and renamed, so there is never half a bundle.
-
-example:
-  python -m export bundle --planner build/planner --policy build/policy/policy.onnx --out models/reference
-""",
-    _bundle_arguments,
-    _run_bundle,
-)
-VERIFY = Command(
-    "Check a bundle as the robot does before it moves: checksums, robot API, joints, and that the policy graph loads.",
-    _path_argument,
-    _run_verify,
-)
-INSPECT = Command("Show what a bundle holds, what made it and how well it did.", _path_argument, _run_inspect)

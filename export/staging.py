@@ -35,7 +35,7 @@ def staged(out: Path, names: tuple[str, ...]) -> Iterator[Path]:
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         yield scratch
         for name in names:
-            _flush(scratch / name)
+            flush(scratch / name)
         out.mkdir(exist_ok=True)
         for name in names:
             os.replace(scratch / name, out / name)
@@ -66,7 +66,37 @@ def raise_if_full(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _flush(path: Path) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file that is there whole or not at all; one that was there stays until then.
+
+    Raises:
+        ExportError: The disk is full or not writable, or the name is taken by something else than a file.
+    """
+    aside: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        aside = Path(name)
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        aside.chmod(0o666 & ~mask)
+        flush(aside)
+        os.replace(aside, path)
+    except OSError as error:
+        raise ExportError(
+            f"cannot write {path}",
+            expected="the name of a file on a writable disk with room",
+            got=error.strerror or str(error),
+            fix="free some space or choose another place; nothing was left behind",
+        ) from error
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
     """What is renamed must be on the disk first, or a power loss leaves an empty file under the new name."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

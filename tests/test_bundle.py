@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from test_export_bad_input import files_at_most
 from test_policy import write_graph
 
 from edge.manifest import MANIFEST, load
@@ -27,7 +28,9 @@ def parts(tmp_path: Path) -> Path:
 
 def bundle_command(parts: Path, *more: str) -> int:
     planner, policy, out = parts / "planner", parts / "policy.onnx", parts / "out" / "reference"
-    return main(["bundle", "--planner", str(planner), "--policy", str(policy), "--out", str(out), *more])
+    return main(
+        ["bundle", "--planner", str(planner), "--policy", str(policy), "--out", str(out), "--no-latency", *more]
+    )
 
 
 def test_a_bundle_is_made_verified_and_shown(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,8 +40,11 @@ def test_a_bundle_is_made_verified_and_shown(parts: Path, capsys: pytest.Capture
         == 0
     )
     out = parts / "out/reference"
+    assert "97 / 100" in capsys.readouterr().out, "the card is shown when a bundle is made"
     assert main(["verify", str(out)]) == 0
-    assert main(["inspect", str(out)]) == 0
+    checked = capsys.readouterr().out
+    assert all(word in checked for word in (*load(out).manifest.files, API.hash[:12], "policy graph", "not loaded"))
+    assert main(["inspect", str(out), "--no-latency", "--details"]) == 0
     made = load(out).manifest
     assert set(made.files) == {"policy.onnx", "planner.gguf", "planner-mmproj.gguf"}
     assert (made.rates.horizon, made.images.policy, made.images.planner) == (16, 96, 128)
@@ -46,9 +52,8 @@ def test_a_bundle_is_made_verified_and_shown(parts: Path, capsys: pytest.Capture
     assert made.monitor.held_above == 0.2
     assert made.made_by.seed == 7
     shown = capsys.readouterr().out
-    assert "pick.done" in shown
-    assert "97" in shown
-    assert "command/joint/position" in shown
+    assert "97 / 100" in shown
+    assert "command/joint/" in shown
 
 
 def test_a_damaged_bundle_does_not_verify(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +61,39 @@ def test_a_damaged_bundle_does_not_verify(parts: Path, capsys: pytest.CaptureFix
     (parts / "out/reference/planner.gguf").write_bytes(b"other")
     assert main(["verify", str(parts / "out/reference")]) == 2
     assert "planner.gguf" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [1, 3_000])
+def test_a_disk_that_fills_leaves_no_half_bundle(parts: Path, capsys: pytest.CaptureFixture[str], size: int) -> None:
+    with files_at_most(size):
+        status = bundle_command(parts)
+    assert status == 2
+    error = capsys.readouterr().err
+    assert "cannot write the bundle" in error
+    assert "free some space" in error
+    assert not any((parts / "out").iterdir())
+
+
+def test_a_disk_that_fills_leaves_the_old_bundle_as_it_was(parts: Path) -> None:
+    bundle_command(parts)
+    before = {path.name: path.read_bytes() for path in (parts / "out/reference").iterdir()}
+    (parts / "planner/planner.gguf").write_bytes(bytes(100_000))
+    with files_at_most(50_000):
+        assert bundle_command(parts) == 2
+    assert {path.name: path.read_bytes() for path in (parts / "out/reference").iterdir()} == before
+    assert [path.name for path in (parts / "out").iterdir()] == ["reference"]
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[1]", "3", '{"pick": '])
+@pytest.mark.parametrize("where", ["results.json", "planner/planner.json"])
+def test_a_report_that_is_no_json_object_is_named(
+    parts: Path, capsys: pytest.CaptureFixture[str], where: str, text: str
+) -> None:
+    (parts / where).write_text(text)
+    more = ("--results", str(parts / where)) if where == "results.json" else ()
+    assert bundle_command(parts, *more) == 2
+    assert where in capsys.readouterr().err
+    assert not (parts / "out").exists()
 
 
 def test_an_old_bundle_is_replaced_whole_and_nothing_is_left_beside_it(parts: Path) -> None:

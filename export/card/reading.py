@@ -72,7 +72,6 @@ def successes(results: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterato
     if (counts := _counts(results)) is not None:
         done, n = counts
         yield Success(plain(", ".join(path[:-1])), plain(path[-1] if path else "all"), done, n, *wilson(done, n))
-        return
     for key, value in results.items():
         if isinstance(value, Mapping) and len(path) < _DEPTH:
             yield from successes(value, (*path, str(key)))
@@ -88,7 +87,7 @@ def _unread(results: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     rest: dict[str, Any] = {}
     for key, value in results.items():
         if not isinstance(value, Mapping):
-            if depth == 0 or _counts(results) is None or key not in ("n", "done"):
+            if _counts(results) is None or key not in ("n", "done"):
                 rest[key] = value
         elif depth < _DEPTH and (inner := _unread(value, depth + 1)):
             rest[key] = inner
