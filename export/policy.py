@@ -17,6 +17,7 @@ from export.command import Command
 from export.errors import ExportError, ParityError
 from export.precision import add_arguments, retype, summary
 from export.source import Source
+from export.staging import flush, write_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,7 +80,8 @@ def write(
             "parameters": source.parameters, "parity": {"cases": cases, "worst": worst, "tolerance": TOLERANCE},
             "pace": vars(source.pace), "training": source.training,
         }  # fmt: skip
-        note.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+        flush(aside)
+        write_whole(note, json.dumps(report, indent=2, sort_keys=True) + "\n")
         os.replace(aside, out)
     except OSError as problem:
         raise ExportError(

@@ -23,6 +23,7 @@ from export.errors import ExportError, ParityError
 from export.graph import inputs_of, read, set_metadata, widen_images
 from export.half import to_half
 from export.quantize import METHOD, calibrate, quantizable, to_int8
+from export.staging import flush, write_whole
 
 Inputs = dict[str, NDArray[Any]]
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -242,7 +243,8 @@ def _retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
         onnx.save(typed, aside)
         report["bytes"] = aside.stat().st_size
         had |= {"precision": report, "bytes": report["bytes"]}
-        note.write_text(json.dumps(had, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        flush(aside)
+        write_whole(note, json.dumps(had, indent=2, sort_keys=True) + "\n")
         os.replace(aside, out)
     except OSError as problem:
         fix = "make room, or choose another --out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 from small_network import small_network
 from test_dataset import _write
+from test_export_bad_input import files_at_most
 
 from edge.policy.backends.onnx import OnnxBackend
 from edge.tabletop import API
@@ -210,6 +212,42 @@ def test_the_command_writes_the_graph_and_its_report(
     assert report["bytes"] == out.stat().st_size < source.stat().st_size
     assert OnnxBackend(out).inputs == OnnxBackend(source).inputs
     assert sorted(path.name for path in out.parent.iterdir()) == ["policy.json", "policy.onnx"]
+
+
+@pytest.mark.parametrize("size", [100, 20_000])
+def test_a_disk_that_fills_leaves_the_older_graph_and_its_report(
+    model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    source, out = tmp_path / "policy.onnx", tmp_path / "fp16" / "policy.onnx"
+    onnx.save(model, source)
+    wanted = ["precision", "--policy", str(source), "--out", str(out), "--precision", "fp16"]
+    with files_at_most(size):
+        assert main(wanted) == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert not any(out.parent.iterdir())
+    assert main(wanted) == 0
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    with files_at_most(size):
+        assert main(wanted) == 2
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+def test_a_disk_that_is_full_only_when_it_is_flushed_does_no_harm(
+    model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "policy.onnx", tmp_path / "fp16" / "policy.onnx"
+    onnx.save(model, source)
+    wanted = ["precision", "--policy", str(source), "--out", str(out), "--precision", "fp16"]
+    assert main(wanted) == 0
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("export.staging.os.fsync", full)
+    assert main(wanted) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph"])
