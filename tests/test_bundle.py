@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_export_bad_input import files_at_most
+from full_disk import files_at_most
 from test_policy import write_graph
 
 from edge.manifest import MANIFEST, load

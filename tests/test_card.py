@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from bundles import write_bundle
+from full_disk import files_at_most
 from rich.console import Console
-from test_export_bad_input import files_at_most
 
 from edge.manifest import MANIFEST, load
 from export.__main__ import main

@@ -1,16 +1,22 @@
-"""Exporting what cannot be exported: every bad checkpoint, prompt and disk ends in a typed error and leaves nothing."""
+"""Exporting what cannot be exported: every bad checkpoint, prompt and disk ends in a typed error and leaves nothing.
+
+Here: planners of any architecture, and disks. LeRobot's checkpoints: `test_lerobot.py`. Our own planner's rules:
+`test_export_planner.py`. Calibration data: `test_export_vlm.py` (planner), `test_precision.py` (policy). What TensorRT
+lacks, and engines on a full disk: `test_engine_build.py`. Bundles: `test_bundle.py`; on a robot: `test_store.py`. The
+report card: `test_card.py`.
+"""
 
 from __future__ import annotations
 
 import json
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from full_disk import files_at_most
 from safetensors.torch import load_file, save_file
 
 from export.errors import ExportError
@@ -20,6 +26,8 @@ from export.gguf_quantize import quantize
 from export.planner import export_vlm
 from export.planner_export import Wish
 from export.planner_parity import Limits
+from export.policy import write as write_policy
+from export.source import Port, Source
 from export.vlm_parity import VlmGate
 from export.vlm_prompts import Prompt, load_prompts
 
@@ -35,17 +43,6 @@ def copy(checkpoint: Path, tmp_path: Path) -> Path:
 def reconfigure(folder: Path, **changes: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-@contextmanager
-def files_at_most(size: int) -> Iterator[None]:
-    """Writing a file on beyond this size fails, as on a full disk. Python ignores the signal that goes with it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [1 << 10, 1 << 20, 3 << 19])
@@ -69,6 +66,47 @@ def test_an_older_export_survives_a_failed_one(qwen: Path, prompts: Path, tmp_pa
     with files_at_most(1 << 20), pytest.raises(ExportError, match="cannot write"):
         export_vlm(qwen, prompts, out, wish=Wish("q8_0", limits=ANY), answer_tokens=2, full=ALIKE)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def echo() -> Source:
+    """A policy whose chunk is the joints plus constants that take 64 kB on the disk."""
+    more = np.zeros((1, 6 * 2730), np.float32)
+
+    def graph() -> onnx.ModelProto:
+        ports = [onnx.helper.make_tensor_value_info(n, 1, [1, 6]) for n in ("joints", "chunk")]
+        nodes = [
+            onnx.helper.make_node("ReduceSum", ["more"], ["sum"], keepdims=0),
+            onnx.helper.make_node("Add", ["joints", "sum"], ["chunk"]),
+        ]
+        constants = [onnx.numpy_helper.from_array(more, "more")]
+        body = onnx.helper.make_graph(nodes, "echo", ports[:1], ports[1:], constants)
+        return onnx.helper.make_model(body, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+
+    joints, chunk = (Port(name, "float32", (1, 6), kind, "radians") for name, kind in (("joints", "a"), ("chunk", "b")))
+    return Source(
+        "echo",
+        lambda joints: (joints,),
+        (joints,),
+        (chunk,),
+        graph,
+        lambda rng: {"joints": rng.normal(size=(1, 6)).astype(np.float32)},
+        1,
+        more.size,
+    )
+
+
+@pytest.mark.parametrize("size", [100, 20_000])
+def test_a_disk_that_fills_leaves_no_half_policy(tmp_path: Path, size: int) -> None:
+    out = tmp_path / "out/policy.onnx"
+    with files_at_most(size), pytest.raises(ExportError, match="cannot write"):
+        write_policy(echo(), out)
+    assert not any(out.parent.iterdir())
+    write_policy(echo(), out)
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    assert before.keys() == {"policy.onnx", "policy.json"}
+    with files_at_most(size), pytest.raises(ExportError, match="cannot write"):
+        write_policy(echo(), out)
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "preprocessor_config.json", "model.safetensors"])

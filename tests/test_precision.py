@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from full_disk import files_at_most
 from onnx import TensorProto, numpy_helper
 from small_network import small_network
 from test_dataset import _write
-from test_export_bad_input import files_at_most
 
 from edge.policy.backends.onnx import OnnxBackend
 from edge.tabletop import API
