@@ -312,7 +312,7 @@ def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_the_reference_bundle_is_measured_by_the_runtimes_own_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reference_bundle_is_measured_by_the_runtimes_own_classes() -> None:
     found = measure(REFERENCE)
     assert [(row.part, row.what) for row in found.timings] == [
         ("policy", "load"),

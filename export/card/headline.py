@@ -40,7 +40,7 @@ def verdicts(card: Card) -> Iterator[tuple[bool | None, str]]:
     if not judged:
         yield None, "nothing is known of how the parts compare with what was trained"
     elif all(judged):
-        yield True, "the exported parts do what was trained, within what is allowed"
+        yield True, f"all {len(judged)} comparisons with what was trained are within what is allowed"
     else:
         yield False, f"{judged.count(False)} of {len(judged)} comparisons with what was trained exceed what is allowed"
     if not card.success:

@@ -8,7 +8,7 @@ from export.card.data import Card
 
 _CELLS = {
     "both": "planner + policy",
-    "both-no-memory": "the same without memory",
+    "both-no-memory": "planner + policy, no memory",
     "planner": "planner, oracle's hands",
     "policy": "policy, oracle's plan",
     "flat": "flat policy, no planner",

@@ -103,12 +103,11 @@ def _files(bundle: Bundle, planner: Mapping[str, Any]) -> tuple[File, ...]:
         roles[made.planner.projector] = ("planner, vision", plain(planner.get("vision_type", text)))
     sizes = {name: bundle.file(name).stat().st_size for name in made.files}
     total = max(1, sum(sizes.values()))
-    rows = [
-        File(
-            plain(name), *(plain(role) for role in roles.get(name, ("", ""))), sizes[name], sizes[name] / total, digest
-        )
-        for name, digest in made.files.items()
-    ]
+    rows = []
+    for name, digest in made.files.items():
+        role, precision = roles.get(name, ("", ""))
+        share = sizes[name] / total
+        rows.append(File(plain(name), plain(role), plain(precision), sizes[name], share, plain(digest)))
     return tuple(sorted(rows, key=lambda file: (-file.bytes, file.name)))
 
 

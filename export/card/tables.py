@@ -136,10 +136,10 @@ def _circumstances(card: Card, measured: Measured) -> str:
         text += f" An answer had {measured.answer_tokens:.0f} tokens."
     text += f" A chunk is due every {card.between_chunks_ms:.0f} ms."
     try:
-        load, cores = float(machine["load before"]), int(machine["cores"].split()[0])
+        busy = float(machine["load before"]) > _BUSY * int(cores.split()[0])
     except ValueError:
         return text
-    if load > _BUSY * cores:
+    if busy:
         text += " The machine was busy with other work: these figures are worse than what it can do."
     return text
 
