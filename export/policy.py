@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from export.command import Command
 from export.errors import ExportError, ParityError
 from export.precision import add_arguments, retype, summary
 from export.source import Source
-from export.staging import flush, write_whole
+from export.staging import staged_graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -47,7 +46,7 @@ def export(checkpoint: Path, method: str, out: Path, *, seed: int = 0) -> dict[s
 def write(
     source: Source, out: Path, *, seed: int = 0, cases: int = CASES, convert: Convert | None = None
 ) -> dict[str, Any]:
-    """Writes `out` and a report beside it, aside first, so that there is never half a graph.
+    """Writes `out` and a report beside it, both or neither.
 
     Args:
         source: The policy.
@@ -63,6 +62,13 @@ def write(
         ExportError: The file cannot be written.
         ParityError: The graph does not do what the network does; nothing is written.
     """
+    with staged_graph(out) as draft:
+        return _write(source, draft, seed=seed, cases=cases, convert=convert)
+
+
+def _write(
+    source: Source, out: Path, *, seed: int = 0, cases: int = CASES, convert: Convert | None = None
+) -> dict[str, Any]:
     import onnx
 
     model = source.graph()
@@ -70,25 +76,14 @@ def write(
         model = convert(model)
     onnx.helper.set_model_props(model, metadata(source))
     onnx.checker.check_model(model, full_check=True)
-    aside, note = out.with_suffix(".making"), out.with_suffix(".json")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(model, aside)
-        worst = compare(source, aside, np.random.default_rng(seed), cases)
-        report = {
-            "method": source.name, "evaluations": source.evaluations, "bytes": aside.stat().st_size,
-            "parameters": source.parameters, "parity": {"cases": cases, "worst": worst, "tolerance": TOLERANCE},
-            "pace": vars(source.pace), "training": source.training,
-        }  # fmt: skip
-        flush(aside)
-        write_whole(note, json.dumps(report, indent=2, sort_keys=True) + "\n")
-        os.replace(aside, out)
-    except OSError as problem:
-        raise ExportError(
-            f"cannot write {out}", got=str(problem.strerror or problem), fix="make room, or choose another --out"
-        ) from problem
-    finally:
-        aside.unlink(missing_ok=True)
+    onnx.save(model, out, "protobuf")
+    worst = compare(source, out, np.random.default_rng(seed), cases)
+    report = {
+        "method": source.name, "evaluations": source.evaluations, "bytes": out.stat().st_size,
+        "parameters": source.parameters, "parity": {"cases": cases, "worst": worst, "tolerance": TOLERANCE},
+        "pace": vars(source.pace), "training": source.training,
+    }  # fmt: skip
+    out.with_suffix(".json").write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
     return report
 
 
@@ -217,7 +212,9 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> int:
     source = open_source(arguments)
-    report = write(source, arguments.out)
+    with staged_graph(arguments.out) as draft:
+        report = _write(source, draft)
+        typed = retype(draft, draft, arguments)
     parity = report["parity"]
     print(
         f"{arguments.out}: {source.name}, {report['bytes'] / 1e6:.1f} MB, {report['evaluations']} network "
@@ -229,7 +226,7 @@ def _run(arguments: Namespace) -> int:
     print(f"gives     {pace.target_hz:g} targets a second, the next chunk after {pace.replan_every}")
     for note in source.notes:
         print(f"note      {note}")
-    print(summary(retype(arguments)))
+    print(summary(typed))
     return 0
 
 

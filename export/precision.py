@@ -6,7 +6,6 @@ The precision is in the graph, where every runtime reads it; newer TensorRT and 
 from __future__ import annotations
 
 import json
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from export.errors import ExportError, ParityError
 from export.graph import inputs_of, read, set_metadata, widen_images
 from export.half import to_half
 from export.quantize import METHOD, calibrate, quantizable, to_int8
-from export.staging import flush, write_whole
+from export.staging import staged_graph
 
 Inputs = dict[str, NDArray[Any]]
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -187,29 +186,24 @@ def _as_many_as_fit(order: list[str], tried: Callable[[list[str]], dict[str, dic
     return fits
 
 
-def retype(arguments: Namespace) -> dict[str, Any]:
-    """Gives the graph at `arguments.out` the precision that the options of `add_arguments` ask for.
+def retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
+    """Gives a graph the precision that the options of `add_arguments` ask for, and notes it in the report beside it.
 
-    It is written aside and renamed, and noted in the report beside it. A graph that fails is removed: what is there was
-    not asked for.
+    Args:
+        source: An fp32 graph.
+        out: Where the other is written, within `export.staging.staged_graph`; may be the same.
+        arguments: The options.
 
     Returns:
         The report of `convert`.
 
     Raises:
         ExportError, ParityError: See `convert`.
+        OSError: It cannot be written.
     """
-    try:
-        return _retype(arguments.out, arguments.out, arguments)
-    except BaseException:
-        for path in (arguments.out, arguments.out.with_suffix(".json")):
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
     precision, root = arguments.precision, arguments.calibration_data
     model, rng = read(source), np.random.default_rng(0)
+    noted = _noted(source.with_suffix(".json"))
     if precision == "int8" and root is None:
         raise ExportError(
             "int8 needs calibration data",
@@ -235,23 +229,26 @@ def _retype(source: Path, out: Path, arguments: Namespace) -> dict[str, Any]:
         if precision == "int8":
             calibration = demonstrations(root, arguments.observations, "calibrate", size=size)
     typed, report = convert(model, precision, calibration, check, "random inputs" if root is None else str(root))
-    note, before = out.with_suffix(".json"), source.with_suffix(".json")
-    had = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else {}
-    aside = out.with_suffix(".making")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(typed, aside)
-        report["bytes"] = aside.stat().st_size
-        had |= {"precision": report, "bytes": report["bytes"]}
-        flush(aside)
-        write_whole(note, json.dumps(had, indent=2, sort_keys=True) + "\n")
-        os.replace(aside, out)
-    except OSError as problem:
-        fix = "make room, or choose another --out"
-        raise ExportError(f"cannot write {out}", got=str(problem.strerror or problem), fix=fix) from problem
-    finally:
-        aside.unlink(missing_ok=True)
+    onnx.save(typed, out, "protobuf")
+    report["bytes"] = out.stat().st_size
+    note = json.dumps({**noted, "precision": report, "bytes": report["bytes"]}, indent=2, sort_keys=True)
+    out.with_suffix(".json").write_text(note + "\n", encoding="utf-8")
     return report
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """What the export of the graph noted, if it did."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as problem:
+        fix = "export the policy again, or remove the file"
+        raise ExportError(f"cannot read {path}", expected="a JSON object", got=str(problem), fix=fix) from problem
+    if not isinstance(found, dict):
+        fix = "export the policy again, or remove the file"
+        raise ExportError(f"{path} is no report", expected="a JSON object", got=type(found).__name__, fix=fix)
+    return found
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -289,7 +286,8 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    report = _retype(arguments.policy, arguments.out, arguments)
+    with staged_graph(arguments.out) as draft:
+        report = retype(arguments.policy, draft, arguments)
     print(f"{arguments.out}: {summary(report)}")
     return 0
 

@@ -7,13 +7,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from export.errors import ExportError
 
-#: What a disk says that takes no more, whoever is asked.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+#: What a disk says that takes no more, or not there, whoever is asked.
+_FULL = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+)
 
 
 @contextmanager
@@ -40,18 +43,57 @@ def staged(out: Path, names: tuple[str, ...]) -> Iterator[Path]:
         for name in names:
             os.replace(scratch / name, out / name)
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        where = Path(error.filename) if error.filename else out
-        raise ExportError(
-            f"cannot write {out}",
-            expected="a writable disk with room for the unquantized model beside the result",
-            got=f"{error.strerror or error} ({where.name})",
-            fix="free some space or choose another --out; nothing was left behind",
-        ) from error
+        raise_if_unwritable(out, error, "a writable disk with room for the unquantized model beside the result")
+        raise
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def staged_graph(out: Path) -> Iterator[Path]:
+    """A path to write a graph at; it and its report, the `.json` beside it, move to `out` if the block ends well.
+
+    An older graph stays, with its report, until the new one is whole. What is staged lies in the folder of `out`, which
+    may be a disk of its own.
+
+    Raises:
+        ExportError: If the disk is full or not writable; nothing of this run is left on it.
+    """
+    folder = out.parent
+    made, scratch = not folder.exists(), None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.stem}.", dir=folder))
+        draft = scratch / out.name
+        yield draft
+        _move(draft, out)
+    except OSError as error:
+        raise_if_unwritable(out, error, "a writable disk with room for the graph")
+        raise
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()  # refused if anything came into it
+
+
+def raise_if_unwritable(out: Path, error: OSError, expected: str) -> None:
+    """Says of an error what to do, if it is one of a disk that takes no more.
+
+    Raises:
+        ExportError: If it is.
+    """
+    if error.errno not in _FULL:
+        return
+    where = Path(error.filename) if error.filename else out
+    raise ExportError(
+        f"cannot write {out}",
+        expected=expected,
+        got=f"{error.strerror or error} ({where.name})",
+        fix="free some space or choose another --out; nothing was left behind",
+    ) from error
 
 
 def raise_if_full(path: Path) -> None:
@@ -94,6 +136,24 @@ def write_whole(path: Path, text: str) -> None:
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
+
+
+def _move(draft: Path, out: Path) -> None:
+    """Moves a graph and its report; if one cannot be moved, the older report is put back."""
+    note, older = out.with_suffix(".json"), draft.with_name(draft.name + ".older")
+    for path in (draft, draft.with_suffix(".json")):
+        flush(path)
+    had = note.exists()
+    if had:
+        os.replace(note, older)
+    try:
+        os.replace(draft.with_suffix(".json"), note)
+        os.replace(draft, out)
+    except OSError:
+        note.unlink(missing_ok=True)
+        if had:
+            os.replace(older, note)
+        raise
 
 
 def flush(path: Path) -> None:

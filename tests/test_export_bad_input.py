@@ -1,9 +1,9 @@
 """Exporting what cannot be exported: every bad checkpoint, prompt and disk ends in a typed error and leaves nothing.
 
-Here: planners of any architecture, and disks. LeRobot's checkpoints: `test_lerobot.py`. Our own planner's rules:
-`test_export_planner.py`. Calibration data: `test_export_vlm.py` (planner), `test_precision.py` (policy). What TensorRT
-lacks, and engines on a full disk: `test_engine_build.py`. Bundles: `test_bundle.py`; on a robot: `test_store.py`. The
-report card: `test_card.py`.
+Here: planners of any architecture, and disks (policy graphs: `test_export_disk.py`). LeRobot's checkpoints:
+`test_lerobot.py`. Our own planner's rules: `test_export_planner.py`. Calibration data: `test_export_vlm.py` (planner),
+`test_precision.py` (policy). What TensorRT lacks, and engines on a full disk: `test_engine_build.py`. Bundles:
+`test_bundle.py`; on a robot: `test_store.py`. The report card: `test_card.py`.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_leaves_no_half_policy(tmp_path: Path, size: int) -> N
     out = tmp_path / "out/policy.onnx"
     with files_at_most(size), pytest.raises(ExportError, match="cannot write"):
         write_policy(echo(), out)
-    assert not any(out.parent.iterdir())
+    assert not out.parent.exists()
     write_policy(echo(), out)
     before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
     assert before.keys() == {"policy.onnx", "policy.json"}
