@@ -1,6 +1,7 @@
 """`python -m learning.demo`: `edge run` on an emulated machine, through port and cameras, and the simulator's verdict.
 
-`edge run` is a process of its own that knows nothing of the simulation; the judge looks only at where things are.
+`edge run` is a process of its own that knows nothing of the simulation; the judge looks only at where things are. With
+--microcontroller the firmware, built for this machine, stands between it and the servos.
 """
 
 from __future__ import annotations
@@ -8,17 +9,20 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from edge.arm import SO101_BRIDGE
 from edge.errors import EdgeError
 from edge.report.directory import report
 from edge.run_log import LOG, RunLog
+from firmware_bridge.emulators import HostFirmware, build_host_firmware
 from learning.asked import read_task, scene_for
 from learning.cyclictest import Cyclictest
 from learning.intervals import wilson
@@ -26,6 +30,10 @@ from learning.sim.device import DeviceSpec, SimDevice
 
 TASKS = ("put the red cube on the blue plate", "swap the red cube and the green cube")
 SETTLE_S = 0.5
+GRACE_MS = 400
+
+Microcontroller = tuple[Path, int]
+"""The firmware's program, and its grace in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Trial:
     run: Path | None
 
 
-def try_task(text: str, seed: int, runs: Path, options: Sequence[str] = ()) -> Trial:
+def try_task(text: str, seed: int, runs: Path, options: Sequence[str] = (), firmware: Microcontroller | None = None) -> Trial:
     """Sets the table for a task, lets `edge run` do it, and asks the judge.
 
     Args:
@@ -48,6 +56,7 @@ def try_task(text: str, seed: int, runs: Path, options: Sequence[str] = ()) -> T
         seed: Of the scene.
         runs: Where the run directory goes.
         options: More options of `edge run`.
+        firmware: What to put between `edge run` and the servos; None: a direct bus.
 
     Raises:
         TaskError: The judge cannot tell what the task is.
@@ -55,8 +64,13 @@ def try_task(text: str, seed: int, runs: Path, options: Sequence[str] = ()) -> T
     """
     task = read_task(text)
     before = _directories(runs)
-    with SimDevice(DeviceSpec(scene_for(task, np.random.default_rng(seed)), task)) as machine:
-        command = [sys.executable, "-m", "edge.cli", "run", "--task", text, "--port", machine.port, "--runs", str(runs)]
+    with ExitStack() as stack:
+        machine = stack.enter_context(SimDevice(DeviceSpec(scene_for(task, np.random.default_rng(seed)), task)))
+        port, arm = machine.port, []
+        if firmware is not None:
+            program, grace_ms = firmware
+            port, arm = stack.enter_context(HostFirmware(program, port, grace_ms)).port, ["--arm", str(SO101_BRIDGE)]
+        command = [sys.executable, "-m", "edge.cli", "run", "--task", text, "--port", port, "--runs", str(runs), *arm]
         command += [f"--{name}={address}" for name, address in machine.cameras.items()]
         if task.kind == "pick":  # "hold the red cube" is done while it is held
             command.append("--keep-torque")
@@ -84,12 +98,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--cyclictest", action="store_true", help="measure the machine's own latency beside it (rt-tests)"
     )
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
+    parser.add_argument(
+        "--microcontroller",
+        type=int,
+        nargs="?",
+        const=GRACE_MS,
+        metavar="GRACE_MS",
+        help="the firmware, built for this machine, drives the servos; its clock waits so long for processes that a "
+        f"busy machine keeps from their turn (default: {GRACE_MS}; 0: it is the machine's clock)",
+    )
     arguments = parser.parse_args(argv)
     options = ["--bundle", arguments.bundle] if arguments.bundle else []
     try:
         beside = Cyclictest() if arguments.cyclictest else None
-        with beside or nullcontext():
-            trials = list(_trials(arguments, options))
+        with beside or nullcontext(), tempfile.TemporaryDirectory() as folder:
+            grace_ms: int | None = arguments.microcontroller
+            firmware = None if grace_ms is None else (build_host_firmware(Path(folder)), grace_ms)
+            trials = list(_trials(arguments, options, firmware))
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -101,11 +126,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(trial.done and trial.status == 0 for trial in trials) else 1
 
 
-def _trials(arguments: argparse.Namespace, options: Sequence[str]) -> Iterator[Trial]:
+def _trials(arguments: argparse.Namespace, options: Sequence[str], firmware: Microcontroller | None) -> Iterator[Trial]:
     for text in [arguments.task] if arguments.task else TASKS:
         for seed in range(arguments.seed, arguments.seed + arguments.repeat):
             print(f"\n— {text} (seed {seed})", flush=True)
-            trial = try_task(text, seed, arguments.runs, options)
+            trial = try_task(text, seed, arguments.runs, options, firmware)
             print(f"simulator {'done' if trial.done else 'NOT done'}", flush=True)
             yield trial
 

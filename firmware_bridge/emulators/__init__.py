@@ -7,6 +7,7 @@ KinematicServos(block) physics for when there is none: goal followed with a spee
 
 Mcu(table, bus)        pure: the bridge microcontroller on a virtual clock, with such servos behind it
 McuProcess()           one in a process of its own; `port` speaks the bridge protocol
+HostFirmware(program)  no emulator: the firmware itself as a process, between a servo bus and a computer
 
 FaultPlan, Fault       what goes wrong, when and how often; the same for tests, command line and line
 FaultyLine(plan, way)  pure: one direction of a line on which it does
@@ -35,6 +36,7 @@ from firmware_bridge.emulators.damiao_port import DamiaoPort
 from firmware_bridge.emulators.faults import Fault, FaultError, FaultPlan
 from firmware_bridge.emulators.faulty_line import FaultyLine
 from firmware_bridge.emulators.faulty_port import FaultyPort
+from firmware_bridge.emulators.host_firmware import HostFirmware, build_host_firmware
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.mcu import Mcu
 from firmware_bridge.emulators.mcu_process import McuProcess
@@ -54,6 +56,7 @@ __all__ = [
     "FaultPlan",
     "FaultyLine",
     "FaultyPort",
+    "HostFirmware",
     "KinematicServos",
     "Mcu",
     "McuProcess",
