@@ -2,6 +2,7 @@
 
     python benchmarks/process_faults.py                       20 of each (about ten minutes)
     python benchmarks/process_faults.py --repeat 3 --markdown FILE
+    python benchmarks/process_faults.py --microcontroller     `edge run` behind the firmware (about 40 minutes)
 
 A host (benchmarks/fault_host.py) swings an arm on an emulated servo bus; each is a process. What happens to frames on
 the way is in benchmarks/faults.py, what a whole `edge run` makes of it in tests/test_failures.py. Times are real and
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import controller_faults
+from benchmarks.controller_bench import ControllerRow
 from benchmarks.fault_bench import CARRIED_S, ROOT, Bench, Judge, Row
 
 OVERLOAD = 0x20
@@ -191,28 +195,46 @@ def inject(fault: str, repeat: int, root: Path) -> Row:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
-    names = [field.name for field in fields(Row) if field.name != "restarts"]
+    behind = bool(rows) and isinstance(rows[0], ControllerRow)
+    names = [field.name for field in fields(ControllerRow if behind else Row) if field.name != "restarts"]
     lines = ["| " + " | ".join(names) + " |", "|---|---|" + "--:|" * (len(names) - 2)]
     lines += ["| " + " | ".join(str(getattr(row, name)) for name in names) + " |" for row in rows]
     lines += [
         "",
-        "On a direct servo bus. outside: goals beyond a joint's limits. jumps: farther from the goals before than the "
+        ("`edge run` behind the microcontroller. " if behind else "On a direct servo bus. ")
+        + "outside: goals beyond a joint's limits. jumps: farther from the goals before than the "
         "joint can go. stale: from before a stop, after it, or to an arm that nobody started anew. torque: switched "
         "without an order. other: host or arm did not end in the promised state.",
     ]
+    if behind:
+        lines[-1] += (
+            " late: the brake began more than 20 ms of the firmware's time after the last order that counted; "
+            "longest_ms: the longest such time. void: runs that a busy machine ended before anything was injected; not "
+            "counted."
+        )
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--repeat", type=int, default=20, help="injections of each fault")
-    parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS), help="these faults")
+    parser.add_argument("--only", nargs="*", metavar="FAULT", help="these faults")
+    parser.add_argument("--microcontroller", action="store_true", help="`edge run` behind the firmware")
     parser.add_argument("--markdown", type=Path, help="where the table goes as well")
     options = parser.parse_args(arguments)
-    rows = []
-    with tempfile.TemporaryDirectory() as root:
-        for fault in options.only:
-            rows.append(inject(fault, options.repeat, Path(root)))
+    known = controller_faults.FAULTS if options.microcontroller else FAULTS
+    chosen = list(known) if options.only is None else options.only
+    if unknown := set(chosen) - set(known):
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        root = Path(folder)
+        made = stack.enter_context(controller_faults.setting(root)) if options.microcontroller else None
+        for fault in chosen:
+            if made is None:
+                rows.append(inject(fault, options.repeat, root))
+            else:
+                rows.append(controller_faults.inject(fault, options.repeat, root, made, build_clock(root)))
             print(rows[-1], file=sys.stderr)
     print(table(rows))
     if options.markdown is not None:

@@ -48,7 +48,9 @@ class Trial:
     run: Path | None
 
 
-def try_task(text: str, seed: int, runs: Path, options: Sequence[str] = (), firmware: Microcontroller | None = None) -> Trial:
+def try_task(
+    text: str, seed: int, runs: Path, options: Sequence[str] = (), firmware: Microcontroller | None = None
+) -> Trial:
     """Sets the table for a task, lets `edge run` do it, and asks the judge.
 
     Args:

@@ -66,4 +66,5 @@ __all__ = [
     "SlcanAdapter",
     "SlcanPorts",
     "bench_arm",
+    "build_host_firmware",
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -38,6 +40,7 @@ class HostFirmware:
         bus: The servo bus's tty.
         grace_ms: How long its clock waits for a computer, or a servo, that a busy machine keeps from its turn; 0: it is
             the machine's clock.
+        environment: Variables, beside this process's.
 
     Attributes:
         port: The tty that speaks the bridge protocol.
@@ -46,9 +49,12 @@ class HostFirmware:
         OSError: It did not come up; its messages are on standard error.
     """
 
-    def __init__(self, program: Path, bus: str, grace_ms: int = 0) -> None:
+    def __init__(
+        self, program: Path, bus: str, grace_ms: int = 0, environment: Mapping[str, str] | None = None
+    ) -> None:
         command = [str(program), "--bus", bus, *(["--grace", str(grace_ms)] if grace_ms else [])]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        variables = {**os.environ, **(environment or {})}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables)
         assert self._process.stdout is not None
         self.port = self._process.stdout.readline().decode().strip()
         if not self.port:
@@ -67,6 +73,13 @@ class HostFirmware:
         assert self._process.stdin is not None
         self._process.stdin.write(button)
         self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """Both processes at once and without a word, as when its power is gone."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        for process in (self.pid, *map(int, children)):
+            os.kill(process, signal.SIGKILL)
+        self._process.wait()
 
     @property
     def pid(self) -> int:
