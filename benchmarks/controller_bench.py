@@ -165,6 +165,8 @@ class ControllerBench:
         self._measure_stop()
         self.until(lambda: self.state.arm == STOPPED, "the arm rests")
         self.promised(bool(self.state.faults & fault))
+        if not self.state.faults & fault:
+            print(f"{self.row.fault}: expected {fault:#x} in {self.state}", file=sys.stderr)
         self.until(lambda: self._asked(self._told()[-1][0]) > SETTLED_ASKS, "the last goal is said")
 
     def _measure_stop(self) -> None:

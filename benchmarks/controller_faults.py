@@ -237,8 +237,12 @@ def inject(fault: str, repeat: int, root: Path, made: Setting, clock: Path) -> C
             continue
         else:
             tries = 0
-            work(bench)
             row.injections += 1
+            try:
+                work(bench)
+            except TimeoutError as problem:
+                row.other += 1
+                print(f"{problem}; {bench.state}", file=sys.stderr)
         finally:
             bench.close()
         judge.count(bench.wire, row)
