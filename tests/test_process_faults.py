@@ -1,8 +1,9 @@
 """Faults of processes, ports and clocks, once each; `python benchmarks/process_faults.py` counts them.
 
 Where each kind of fault is tested and counted, always by what emulated servos decode. FT: benchmarks/faults.md, 10^6
-injections, 10^4 in ctest `faults`. PF: benchmarks/process_faults.md, and here. FW: tests/firmware, the microcontroller
-under a clock that the test moves. HIL: tests/hil, the same as a process. W: native/test_wire.cpp.
+injections, 10^4 in ctest `faults`. PF: benchmarks/process_faults.md; a direct bus here, `edge run` behind the
+microcontroller in test_controller_faults (C). FW: tests/firmware, the microcontroller under a clock that the test
+moves. HIL: tests/hil, the same as a process. W: native/test_wire.cpp.
 
 | fault                       | direct servo bus                      | behind a microcontroller             | in    |
 |-----------------------------|---------------------------------------|--------------------------------------|-------|
@@ -10,16 +11,16 @@ under a clock that the test moves. HIL: tests/hil, the same as a process. W: nat
 | drop, duplicate, delay      | test_servo_faults, test_faulty_line   | FW test_wire                         | FT    |
 | reorder                     | (no number in a frame: only counted)  | codec/test_bridge_gate               | FT    |
 | NaN                         | W, test_run_faults, here              | (integers on its wire)               | FT PF |
-| policy killed               | test_torque (exception)               | the same                             |       |
-| policy stopped              | test_run_faults, here                 | the same                             | PF    |
-| host killed, stopped        | test_failures, test_run_faults        | HIL test_computer_dies; FW test_stop | PF    |
+| policy killed               | test_torque (exception)               | PF                                   | PF    |
+| policy stopped              | test_run_faults, here                 | PF                                   | PF    |
+| host killed, stopped        | test_failures, test_run_faults        | C; HIL test_computer_dies; FW        | PF    |
 | port closed                 | here (its descriptor)                 | FW test_stop (silence)               | PF    |
-| adapter unplugged, and back | test_driver, test_run, here           | FW test_stop (silence)               | PF    |
+| adapter unplugged, and back | test_driver, test_run, here           | C (hangs); FW test_stop (silence)    | PF    |
 | queue full                  | here, native/test_mailbox, test_slcan | FW test_wire                         | PF    |
 | overload status             | test_driver, test_run_faults, here    | HIL an_overload; FW test_faults      | PF    |
-| microcontroller reset       |                                       | HIL the_watchdog; FW test_power_up   |       |
+| microcontroller reset       |                                       | HIL the_watchdog; FW test_power_up   | PF    |
 | stale feedback              | W, here (frozen)                      | HIL a_silent_servo; FW test_faults   | FT PF |
-| wrong calibration           | here, test_calibration                | HIL hello_says_what_does_not_match   |       |
+| wrong calibration           | here, test_calibration                | C; HIL hello_says_what_does_not…     | PF    |
 | clock step                  | test_run_faults, test_clocks, here    | (has no wall clock)                  | PF    |
 """
 
