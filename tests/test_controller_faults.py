@@ -7,11 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from wire import GOAL_POSITION, TORQUE_ENABLE, Wire
 
 from benchmarks.controller_bench import STOPPED, ControllerBench, ControllerRow, Setting
 from benchmarks.controller_faults import FAULTS, inject, setting
+from benchmarks.controller_latency import delays_ms
 from benchmarks.process_faults import table
 from firmware_bridge._bridge import Clear, Release, State
 from firmware_bridge._feetech import encode_sync_write
@@ -84,6 +86,17 @@ def test_a_stop_is_counted_from_the_last_order_in_the_firmwares_time(stops_ms: i
     ControllerBench._measure_stop(bench)
     assert (row.late, row.longest_ms) == (late, stops_ms - 8)
     assert row.kept == (not late)
+
+
+def test_a_delay_is_the_time_since_the_loop_was_where_the_goal_is() -> None:
+    times = np.arange(0, 4_000 * MS, MS)
+    commanded = 2048 + 0.4 * (times / MS)  # a tick of the encoder in 2.5 ms
+    goals = [(at * MS, round(2048 + 0.4 * (at - 7))) for at in range(1000, 3000, 4)]
+    delays = delays_ms((times, commanded), [(at, float(goal)) for at, goal in goals])
+    assert len(delays) == len(goals)
+    assert np.median(delays) == pytest.approx(7, abs=0.2)
+    assert np.abs(delays - 7).max() <= 1.26  # half a tick
+    assert len(delays_ms((times, np.full(len(times), 2048.0)), [(2000 * MS, 2048.0)])) == 0
 
 
 def test_the_table_tells_what_only_a_microcontroller_has() -> None:
