@@ -101,6 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
     parser.add_argument(
+        "--config", metavar="FILE", help="of `edge run`: a watchdog as patient as the machine is busy …"
+    )
+    parser.add_argument(
         "--microcontroller",
         type=int,
         nargs="?",
@@ -110,7 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"busy machine keeps from their turn (default: {GRACE_MS}; 0: it is the machine's clock)",
     )
     arguments = parser.parse_args(argv)
-    options = ["--bundle", arguments.bundle] if arguments.bundle else []
+    given = (("--bundle", arguments.bundle), ("--config", arguments.config))
+    options = [word for name, value in given if value for word in (name, value)]
     try:
         beside = Cyclictest() if arguments.cyclictest else None
         with beside or nullcontext(), tempfile.TemporaryDirectory() as folder:
