@@ -100,9 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--cyclictest", action="store_true", help="measure the machine's own latency beside it (rt-tests)"
     )
     parser.add_argument("--bundle", metavar="DIR", help="what to run (default: models/reference)")
-    parser.add_argument(
-        "--config", metavar="FILE", help="of `edge run`: a watchdog as patient as the machine is busy …"
-    )
+    parser.add_argument("--config", metavar="FILE", help="configuration of `edge run`")
     parser.add_argument(
         "--microcontroller",
         type=int,
