@@ -22,9 +22,10 @@ from firmware_bridge.emulators import BusProcess, HostFirmware, KinematicServos
 from tests.wire import SYNC_READ, SYNC_WRITE, TORQUE_ENABLE, Wire
 
 READY, RUNNING, BRAKING, STOPPED = 2, 3, 4, 5
+EXPIRED = 0x02
 GRACE_MS = 3000
 """That the firmware's clock waits for processes of a busy machine: what counts is its own time."""
-STOP_US = 20_000
+STOP_TICKS = 5
 QUIET_ASKS, SETTLED_ASKS = 60, 30
 """How often the servos are asked and told nothing: then the arm is quiet; then the brake is over."""
 SETTINGS = "[budgets]\ntask_s = 600\n[cameras]\nstale_ms = 5000\ngone_s = 60\n[loop]\nwatchdog_ms = 2000\n"
@@ -40,13 +41,13 @@ class ControllerRow(Row):
     """A row behind the microcontroller.
 
     Attributes:
-        late: Stops more than 20 ms of the firmware's time after the last order that counted.
-        longest_ms: The longest of those times.
+        late: Stops after silence more than 20 ms of the firmware's time, five of its ticks, after the last order.
+        ticks: The most of those ticks.
         void: Tries that ended before anything was injected; not among the injections.
     """
 
     late: int = 0
-    longest_ms: float = 0.0
+    ticks: int = 0
     void: int = 0
 
     @property
@@ -162,23 +163,23 @@ class ControllerBench:
     def stops(self, fault: int) -> None:
         """It brakes, rests and tells the servos nothing more; `fault` is among what it has latched."""
         self.until(lambda: self.state.arm in (BRAKING, STOPPED), "the microcontroller stops the arm")
-        self._measure_stop()
+        if fault == EXPIRED:
+            self.count_ticks()
         self.until(lambda: self.state.arm == STOPPED, "the arm rests")
         self.promised(bool(self.state.faults & fault))
         if not self.state.faults & fault:
             print(f"{self.row.fault}: expected {fault:#x} in {self.state}", file=sys.stderr)
         self.until(lambda: self._asked(self._told()[-1][0]) > SETTLED_ASKS, "the last goal is said")
 
-    def _measure_stop(self) -> None:
-        """From the state that first tells of the last order that counted to the one that first tells of the brake."""
+    def count_ticks(self) -> None:
+        """From the last state, one a tick, that knows nothing of the last order to the first that tells of a brake."""
         states = [state for _, state in self.adapter.states]
         at = max(n for n in range(1, len(states)) if states[n].arm >= BRAKING and states[n - 1].arm in (READY, RUNNING))
         last, begins = states[at - 1], at - 1
-        while begins > 0 and (states[begins - 1].session, states[begins - 1].sequence) == (last.session, last.sequence):
+        while begins >= 0 and (states[begins].session, states[begins].sequence) == (last.session, last.sequence):
             begins -= 1
-        took_us = (states[at].time_us - states[begins].time_us) % 2**32
-        self.row.late += took_us > STOP_US
-        self.row.longest_ms = max(self.row.longest_ms, took_us / 1000)
+        self.row.late += at - begins > STOP_TICKS
+        self.row.ticks = max(self.row.ticks, at - begins)
 
     def quiet(self) -> None:
         """For many ticks the servos are asked, and told nothing."""

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.controller_bench import RUNNING, ControllerBench, ControllerRow, Setting, VoidError
+from benchmarks.controller_bench import EXPIRED, RUNNING, ControllerBench, ControllerRow, Setting, VoidError
 from benchmarks.fault_bench import ROOT, STANDING, Judge
 from benchmarks.fault_policy import still_bundle
 from edge.arm import load_description
 from firmware_bridge.emulators import build_host_firmware
 
-STOP, EXPIRED, FEEDBACK, DRIVE, TRACKING, RESET = 0x01, 0x02, 0x08, 0x10, 0x40, 0x100
+STOP, FEEDBACK, DRIVE, TRACKING, RESET = 0x01, 0x08, 0x10, 0x40, 0x100
 OVERLOAD = 0x20
 FAR_OUT = 220
 """Ticks from the middle of the swing: it goes 260."""

@@ -208,9 +208,9 @@ def table(rows: Sequence[Row]) -> str:
     ]
     if behind:
         lines[-1] += (
-            " late: the brake began more than 20 ms of the firmware's time after the last order that counted; "
-            "longest_ms: the longest such time. void: runs that a busy machine ended before anything was injected; not "
-            "counted."
+            " late: after silence the brake began more than five ticks, 20 ms of the firmware's time, after the last "
+            "order that counted; ticks: the most there were. void: runs that a busy machine ended before anything was "
+            "injected; not counted."
         )
     return "\n".join(lines) + "\n"
 

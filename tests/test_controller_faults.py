@@ -78,14 +78,15 @@ def state(arm: int, time_ms: int, sequence: int) -> tuple[int, State]:
     return 0, State(arm, 0, 7, sequence, time_ms * 1000, 0, 1, 0, 0, 0, (0,) * 6)
 
 
-@pytest.mark.parametrize(("stops_ms", "late"), [(28, 0), (32, 1)])
-def test_a_stop_is_counted_from_the_last_order_in_the_firmwares_time(stops_ms: int, late: int) -> None:
-    row = ControllerRow("a fault", "")
-    states = [state(3, 4, 1), state(3, 8, 2), state(3, 12, 2), state(3, 24, 2), state(4, stops_ms, 2)]
-    bench: Any = SimpleNamespace(row=row, adapter=SimpleNamespace(states=[*states, state(STOPPED, 60, 2)]))
-    ControllerBench._measure_stop(bench)
-    assert (row.late, row.longest_ms) == (late, stops_ms - 8)
-    assert row.kept == (not late)
+@pytest.mark.parametrize(("silent", "late"), [(4, 0), (5, 1)])
+def test_a_stop_is_counted_from_before_the_last_order_in_the_firmwares_ticks(silent: int, late: int) -> None:
+    states = [state(3, 4, 1), *(state(3, 8 + 4 * n, 2) for n in range(silent))]
+    states += [state(4, 8 + 4 * silent, 2), state(STOPPED, 60, 2)]
+    bench = ControllerBench.__new__(ControllerBench)
+    bench.row, bench.adapter = ControllerRow("a fault", ""), cast(Any, SimpleNamespace(states=states))
+    bench.count_ticks()
+    assert (bench.row.late, bench.row.ticks) == (late, silent + 1)
+    assert bench.row.kept == (not late)
 
 
 def test_a_delay_is_the_time_since_the_loop_was_where_the_goal_is() -> None:
@@ -100,7 +101,7 @@ def test_a_delay_is_the_time_since_the_loop_was_where_the_goal_is() -> None:
 
 
 def test_the_table_tells_what_only_a_microcontroller_has() -> None:
-    lines = table([ControllerRow("run killed", "brake", 20, late=1, longest_ms=24.0, void=2)]).splitlines()
-    assert lines[0].endswith("| other | late | longest_ms | void |")
-    assert lines[2] == "| run killed | brake | 20 | 0 | 0 | 0 | 0 | 0 | 1 | 24.0 | 2 |"
+    lines = table([ControllerRow("run killed", "brake", 20, late=1, ticks=6, void=2)]).splitlines()
+    assert lines[0].endswith("| other | late | ticks | void |")
+    assert lines[2] == "| run killed | brake | 20 | 0 | 0 | 0 | 0 | 0 | 1 | 6 | 2 |"
     assert set(ONCE) <= set(FAULTS)
