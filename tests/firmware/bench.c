@@ -58,6 +58,7 @@ size_t hal_bus_read(uint8_t *to, size_t most)
 
 bool hal_bus_send(const uint8_t *bytes, size_t count)
 {
+    REQUIRE(count > 0);
     if (!arm.bus_full) {
         servo_line_hear(&arm.line, arm.now, bytes, count);
     }
