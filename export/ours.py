@@ -35,7 +35,6 @@ OUTPUTS = (
     Port("chunk", "float32", (1, _HORIZON, 6), CHUNK, JOINT_UNIT, "by the spread of the demonstrations"),
     Port("finished", "float32", (1, 1), FINISHED, "probability"),
 )
-TEACHER_STEPS = 10
 
 
 def case(rng: np.random.Generator) -> Inputs:
@@ -50,22 +49,36 @@ def case(rng: np.random.Generator) -> Inputs:
     }
 
 
-def open_student(checkpoint: Path, method: str) -> Source:
+def open_student(checkpoint: Path, method: str, evaluations: int | None = None) -> Source:
     """A student of `learning.policy`; `stage-one` is the encoder's own head.
 
+    Args:
+        checkpoint: Directory of its training.
+        method: How it was trained.
+        evaluations: How often it evaluates its head, where the method leaves a choice.
+
     Raises:
-        ExportError: A checkpoint is missing.
+        ExportError: No such method, not so many evaluations, or a checkpoint is missing.
     """
     import torch
 
+    from learning.policy import students
     from learning.policy.student import load_student
 
-    _check(checkpoint, ["encoder.pt"] if method == "stage-one" else ["encoder.pt", f"student-{method}.pt"])
-    student, training = load_student(checkpoint, method)
+    if method != "stage-one":
+        try:
+            students.evaluations(method, evaluations)
+        except ValueError as problem:
+            raise ExportError(f"no such student: {problem}", expected=", ".join(students.METHODS)) from problem
+    _check(
+        checkpoint, ["encoder.pt"] if method == "stage-one" else ["encoder.pt", "refiner.pt", f"student-{method}.pt"]
+    )
+    student, training = load_student(checkpoint, method, evaluations)
+    choice = len(students.METHODS.get(method, (1,))) > 1
     names = [port.name for port in INPUTS]
     example = case(np.random.default_rng(0))
     return Source(
-        name=method,
+        name=f"{method}, {student.evaluations} evaluation(s)" if choice else method,
         reference=student,
         inputs=INPUTS,
         outputs=OUTPUTS,
@@ -73,17 +86,19 @@ def open_student(checkpoint: Path, method: str) -> Source:
             student, [torch.from_numpy(example[name]) for name in names], names, [port.name for port in OUTPUTS]
         ),
         case=case,
-        evaluations=2 if method == "mip" else 1,
+        evaluations=student.evaluations,
         parameters=sum(p.numel() for p in student.parameters()),
         training=training,
     )
 
 
 def open_teacher(checkpoint: Path, sampler: str, steps: int | None, noise: str, seed: int) -> Source:
-    """The diffusion teacher under DDIM, `TEACHER_STEPS` steps unless said otherwise.
+    """The diffusion teacher under DDIM, in the steps that its students learned, or under DDPM, at all its levels.
+
+    It learned velocities at continuous levels, so that any number of steps is possible with either.
 
     Raises:
-        ExportError: A checkpoint is missing, or it has no such sampler.
+        ExportError: A checkpoint is missing, or there is no such sampler.
     """
     import torch
     from torch import Tensor, nn
@@ -96,9 +111,6 @@ def open_teacher(checkpoint: Path, sampler: str, steps: int | None, noise: str, 
     from learning.policy.student import load_part
 
     sampling.check_noise(noise)
-    if sampler != "ddim":
-        expected = "ddim: it learned velocities at continuous levels"
-        raise ExportError(f"the teacher has no sampler {sampler!r}", expected=expected, got=sampler)
     _check(checkpoint, ["encoder.pt", "refiner.pt", "teacher.pt"])
     seen, origin = vision.load(checkpoint / "encoder.pt")
     refiner, net = Refiner(), ChunkNet(Refiner.FEATURES)
@@ -133,18 +145,23 @@ def open_teacher(checkpoint: Path, sampler: str, steps: int | None, noise: str, 
         def forward(self, x: Tensor) -> Tensor:
             return self.normal.unsquash(x)
 
-    count = TEACHER_STEPS if steps is None else steps
+    default = diffusion.STEPS if sampler == "ddim" else diffusion.LEVELS
+    count = default if steps is None else steps
     if count < 1:
         raise ExportError("the sampler cannot take so many steps", expected="1 or more", got=str(count))
     levels = torch.linspace(1.0, 0.0, count + 1)
-    plan = schedule.velocity(count, diffusion.alpha_bar(levels).double().numpy(), levels.double().numpy())
+    plan = schedule.velocity(sampler, diffusion.alpha_bar(levels).double().numpy(), levels.double().numpy())
     encode, finish = Encode().eval(), Finish().eval()
     fixed = sampling.draw(plan, (1, WIDTH), seed)
 
     def reference(*inputs: Tensor) -> tuple[Tensor, Tensor]:
         features, finished = encode(*inputs[: len(INPUTS)])
-        start = torch.from_numpy(fixed) if noise == "fixed" else inputs[-1][0]
-        return finish(diffusion.sample(net, features, start, count)), finished
+        draws = torch.from_numpy(fixed) if noise == "fixed" else inputs[-1][0]
+        if sampler == "ddim":
+            chunk = diffusion.sample(net, features, draws[:1], count)
+        else:
+            chunk = sampling.sample(lambda x, level: net(features, x, torch.tensor([level])), plan, draws)
+        return finish(chunk), finished
 
     parts = sampling.Parts(
         encoder=encode,
@@ -157,10 +174,10 @@ def open_teacher(checkpoint: Path, sampler: str, steps: int | None, noise: str, 
         shape=(1, WIDTH),
     )
     example = [torch.from_numpy(value) for value in case(np.random.default_rng(0)).values()]
-    extra = (Port("noise", "float32", (1, 1, WIDTH), NOISE, "standard normal"),) if noise == "input" else ()
+    extra = (Port("noise", "float32", (1, plan.draws, WIDTH), NOISE, "standard normal"),) if noise == "input" else ()
 
     def noisy(rng: np.random.Generator) -> Inputs:
-        drawn = {"noise": rng.standard_normal((1, 1, WIDTH), dtype=np.float32)} if noise == "input" else {}
+        drawn = {"noise": rng.standard_normal((1, plan.draws, WIDTH), dtype=np.float32)} if noise == "input" else {}
         return case(rng) | drawn
 
     return Source(

@@ -34,7 +34,7 @@ def export(checkpoint: Path, method: str, out: Path, *, seed: int = 0) -> dict[s
 
     Args:
         checkpoint: Directory of `learning.policy`, with `encoder.pt` and the student of `method`.
-        method: How the student was trained: distilled, mip, regression; `stage-one` is the encoder's own head.
+        method: How the student was trained; `stage-one` is the encoder's own head.
         out: Path of the ONNX file.
         seed: Of the parity cases.
     """
@@ -181,18 +181,20 @@ def open_source(arguments: Namespace) -> Source:
 
     if arguments.method == "teacher":
         return open_teacher(checkpoint, arguments.sampler, arguments.steps, arguments.noise, arguments.seed)
-    return open_student(checkpoint, arguments.method or "distilled")
+    return open_student(checkpoint, arguments.method or "distilled", arguments.steps)
 
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("checkpoints/policy"), help="directory of learning.policy or of LeRobot"
     )
-    parser.add_argument("--method", help="of ours: distilled (default), mip, regression or teacher")
+    parser.add_argument("--method", help="of ours: distilled (default), onedp, consistency, mip, regression, teacher")
     parser.add_argument("--out", type=Path, default=Path("build/policy/policy.onnx"), help="the ONNX file")
-    diffusion = parser.add_argument_group("diffusion policies and our teacher")
+    diffusion = parser.add_argument_group("diffusion policies, our teacher and its consistency student")
     diffusion.add_argument("--sampler", choices=("ddim", "ddpm"), default="ddim", help="unrolled into the graph")
-    diffusion.add_argument("--steps", type=int, metavar="K", help="evaluations (default: 10 of ddim, all of ddpm)")
+    diffusion.add_argument(
+        "--steps", type=int, metavar="K", help="evaluations (default: 10 of ddim, all of ddpm, 1 of consistency)"
+    )
     diffusion.add_argument(
         "--noise", choices=("fixed", "input"), default="fixed",
         help="one draw kept in the graph, or an input for comparisons, which no robot feeds",

@@ -10,6 +10,7 @@ step from the sample x and the network's output is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -91,18 +92,16 @@ def discrete(sampler: str, steps: int, noise: NDArray[np.float32], prediction: s
             got=str(steps),
             fix="choose another --steps",
         )
-    # In float32, as the training did: the last levels leave so little signal that rounding decides what is left.
-    left = np.cumprod(np.float32(1) - noise, dtype=np.float32).astype(np.float64)
+    left = _signal(noise)
     stride = len(noise) // steps
     levels = [index * stride for index in reversed(range(steps))]
     made = []
     for level in levels:
         now, after = left[level], left[level - stride] if level >= stride else 1.0
-        a, b = (now**-0.5, -((1 - now) ** 0.5) * now**-0.5) if prediction == "epsilon" else (0.0, 1.0)
+        a, b = _clean(now, prediction)
         if sampler == "ddpm":
-            kept = now / after
-            c, d, e = after**0.5 * (1 - kept) / (1 - now), kept**0.5 * (1 - after) / (1 - now), 0.0
-            s = max((1 - after) / (1 - now) * (1 - kept), 1e-20) ** 0.5 if level > 0 else 0.0
+            c, d, s = _posterior(now, after)
+            e = 0.0
         else:
             # The noise comes from the clean sample before it is clipped.
             remaining = (1 - after) ** 0.5
@@ -115,21 +114,74 @@ def discrete(sampler: str, steps: int, noise: NDArray[np.float32], prediction: s
     return Sampler(sampler, tuple(made), clip)
 
 
-def velocity(steps: int, signal: NDArray[np.float64], levels: NDArray[np.float64]) -> Sampler:
-    """DDIM for a network that predicts the velocity (Salimans & Ho 2022) at continuous levels.
+def jumps(name: str, levels: Sequence[int], noise: NDArray[np.float32], prediction: str, clip: float | None) -> Sampler:
+    """A distilled network that names the clean sample at each of some levels; in between its answer is noised again.
 
     Args:
-        steps: Evaluations of the network.
-        signal: (steps + 1,) share of signal power left at each level, from the first to the last.
-        levels: (steps + 1,) what the network is told at each of them; at the last it is not asked.
+        name: What it is called.
+        levels: Where it is asked, falling.
+        noise: (levels,) betas of the training.
+        prediction: As for `discrete`.
+        clip: Bound of clean samples, or None.
+
+    Raises:
+        ExportError: Levels that are none, or do not fall, or an unknown prediction.
     """
+    if prediction not in PREDICTIONS:
+        expected = " or ".join(PREDICTIONS)
+        raise ExportError(f"prediction type {prediction!r} is not supported", expected=expected, got=repr(prediction))
+    if not levels or levels[0] >= len(noise) or levels[-1] < 0 or any(b >= a for a, b in pairwise(levels)):
+        expected = f"falling levels from {len(noise) - 1} to 0"
+        raise ExportError(f"{name} cannot be asked at these levels", expected=expected, got=str(list(levels)))
+    left = _signal(noise)
     made = []
+    for level, following in zip(levels, [*levels[1:], None], strict=True):
+        a, b = _clean(float(left[level]), prediction)
+        after = 1.0 if following is None else float(left[following])
+        made.append(Step(float(level), a, b, after**0.5, 0.0, 0.0, (1 - after) ** 0.5))
+    return Sampler(name, tuple(made), clip)
+
+
+def velocity(sampler: str, signal: NDArray[np.float64], levels: NDArray[np.float64]) -> Sampler:
+    """A sampler for a network that predicts the velocity (Salimans & Ho 2022) at continuous levels.
+
+    Args:
+        sampler: `ddim` (no noise is added on the way) or `ddpm`.
+        signal: (steps + 1,) share of signal power left at each level. The last one counts as clean.
+        levels: (steps + 1,) what the network is told at each of them; at the last it is not asked.
+
+    Raises:
+        ExportError: An unknown sampler.
+    """
+    if sampler not in SAMPLERS:
+        expected = " or ".join(SAMPLERS)
+        raise ExportError(f"sampler {sampler!r} is not supported", expected=expected, got=repr(sampler))
+    made, steps = [], len(levels) - 1
     for index in range(steps):
-        now, after = float(signal[index]), float(signal[index + 1])
+        now, after = float(signal[index]), float(signal[index + 1]) if index + 1 < steps else 1.0
         a, b = now**0.5, -((1 - now) ** 0.5)
-        if index + 1 == steps:
-            made.append(Step(float(levels[index]), a, b, 1.0, 0.0, 0.0))
-            continue
-        part = (1 - after) ** 0.5 / max((1 - now) ** 0.5, 1e-4)
-        made.append(Step(float(levels[index]), a, b, after**0.5 - part * now**0.5, part, 0.0))
-    return Sampler("ddim", tuple(made))
+        if sampler == "ddpm":
+            c, d, s = _posterior(now, after)
+        else:
+            d, s = (1 - after) ** 0.5 / max((1 - now) ** 0.5, 1e-4), 0.0
+            c = after**0.5 - d * now**0.5
+        made.append(Step(float(levels[index]), a, b, c, d, 0.0, s))
+    return Sampler(sampler, tuple(made))
+
+
+def _signal(noise: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The share of signal power left at each level, (levels,)."""
+    # In float32, as the training did: the last levels leave so little signal that rounding decides what is left.
+    return np.cumprod(np.float32(1) - noise, dtype=np.float32).astype(np.float64)
+
+
+def _clean(now: float, prediction: str) -> tuple[float, float]:
+    """Factors of the sample and of the network's output in the clean sample, where `now` of the power is signal."""
+    return (now**-0.5, -((1 - now) ** 0.5) * now**-0.5) if prediction == "epsilon" else (0.0, 1.0)
+
+
+def _posterior(now: float, after: float) -> tuple[float, float, float]:
+    """Of the sample one level down: factors of the clean sample and of the present one, and the noise to add."""
+    kept = now / after
+    noise = max((1 - after) / (1 - now) * (1 - kept), 1e-20) ** 0.5 if after < 1 else 0.0
+    return after**0.5 * (1 - kept) / (1 - now), kept**0.5 * (1 - after) / (1 - now), noise

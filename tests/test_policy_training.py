@@ -12,7 +12,7 @@ import torch
 from edge._core import Arm
 from edge.tabletop import API
 from learning.dataset import Cache
-from learning.policy import diffusion, students, vision
+from learning.policy import diffusion, distillation, students, vision
 from learning.policy.data import Demonstrations, Vocabulary
 from learning.policy.encoder import CONDITION, GRID, Encoder, Eye
 from learning.policy.heads import CHUNK, HORIZON, ChunkNet
@@ -153,7 +153,7 @@ def test_noised_chunks_keep_their_variance() -> None:
         assert abs(diffusion.noised(clean, noise, torch.full((4096,), level)).var() - 1) < 0.05
 
 
-@pytest.mark.parametrize("method", students.METHODS)
+@pytest.mark.parametrize("method", ["distilled", "mip", "regression"])
 def test_students_learn_a_constant(method: str) -> None:
     torch.manual_seed(0)
     net, features, goal = ChunkNet(), torch.randn(32, 279), torch.randn(1, CHUNK).expand(32, -1)
@@ -168,22 +168,65 @@ def test_students_learn_a_constant(method: str) -> None:
         students.loss(method, net, teacher, features, goal, generator).backward()
         optimizer.step()
     with torch.no_grad():
-        error = (students.run(method, net, features, torch.randn(32, CHUNK)) - goal).square().mean()
+        error = (students.run(method, net, features, torch.randn(1, 32, CHUNK)) - goal).square().mean()
     assert error < 0.05
 
 
-def test_a_student_takes_at_most_two_evaluations() -> None:
-    for method in students.METHODS:
-        calls = []
+def test_a_student_evaluates_its_network_as_often_as_it_says() -> None:
+    for method, allowed in students.METHODS.items():
+        for asked in (None, *allowed):
+            calls = []
 
-        def count(f: torch.Tensor, x: torch.Tensor, t: torch.Tensor, calls: list[int] = calls) -> torch.Tensor:
-            calls.append(1)
-            return torch.zeros(2, CHUNK)
+            def count(f: torch.Tensor, x: torch.Tensor, t: torch.Tensor, calls: list[int] = calls) -> torch.Tensor:
+                calls.append(1)
+                return torch.zeros(2, CHUNK)
 
-        students.run(method, count, torch.zeros(2, 279), torch.zeros(2, CHUNK))
-        assert len(calls) <= 2
+            draws = students.evaluations(method, asked)
+            students.run(method, count, torch.zeros(2, 279), torch.zeros(draws, 2, CHUNK))
+            assert len(calls) == draws
     with pytest.raises(ValueError, match="unknown method 'magic'"):
-        students.run("magic", count, torch.zeros(2, 279), torch.zeros(2, CHUNK))
+        students.run("magic", count, torch.zeros(2, 279), torch.zeros(1, 2, CHUNK))
+    with pytest.raises(ValueError, match=r"1 or 2 or 3 time\(s\), not 4"):
+        students.evaluations("consistency", 4)
+
+
+@pytest.mark.parametrize("method", [None, *students.METHODS])
+def test_every_head_has_a_recipe(method: str | None) -> None:
+    torch.manual_seed(0)
+    net, teacher = ChunkNet(), ChunkNet()
+    net.load_state_dict(teacher.state_dict())
+    made = distillation.recipe(method, net, teacher)
+    before = [parameter.clone() for parameter in teacher.parameters()]
+    optimizer = torch.optim.AdamW(net.parameters(), made.rate, betas=made.betas)
+    for step in range(2):
+        value, numbers = made.loss(torch.randn(4, 279), torch.randn(4, CHUNK), torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        value.backward()
+        assert all(parameter.grad is not None for parameter in net.parameters())
+        optimizer.step()
+        if made.companion is not None:
+            numbers = numbers | made.companion.advance(step, 1.0)
+        assert all(np.isfinite(number) for number in numbers.values())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    for now, then in zip(teacher.parameters(), before, strict=True):
+        torch.testing.assert_close(now, then, rtol=0, atol=0)
+
+
+def test_likeness_sees_a_shift_and_a_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    teacher, features = ChunkNet(), torch.randn(8, 279)
+
+    def run(method: str, net: ChunkNet, features: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        made = diffusion.sample(teacher, features, noise[0], diffusion.STEPS).view(8, 16, CHUNK)
+        mean = made.mean(dim=1, keepdim=True)
+        return (mean + 0.5 * (made - mean) + 3.0).view(-1, CHUNK)
+
+    same = distillation.likeness("distilled", teacher, teacher, features)
+    monkeypatch.setattr(students, "run", run)
+    found = distillation.likeness("distilled", teacher, teacher, features)
+    assert found["off"] == pytest.approx(3.0, rel=0.1)
+    assert found["spread"] == pytest.approx(0.5, rel=0.1)
+    assert set(same) == set(found)
 
 
 def test_the_robot_answers_the_same_picture_with_the_same_chunk(cache: Cache, tmp_path: Path) -> None:

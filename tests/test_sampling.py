@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edge.tabletop import API
 from export import sampling, schedule
 from export.errors import ExportError
-from export.ours import open_teacher
+from export.ours import open_student, open_teacher
 from export.policy import write
 from export.schedule import BETA_SCHEDULES, PREDICTIONS, SAMPLERS
 from learning.policy import diffusion, vision
@@ -120,21 +120,28 @@ def test_an_unrolled_graph_is_the_sampler_over_one_set_of_weights(sampler: str, 
     assert float(finished[0, 0]) == pytest.approx(float(joints.sum()), rel=1e-6)
 
 
-def test_the_teacher_is_one_graph(tmp_path: Path) -> None:
-    """Untrained; the parity gate compares it with the sampler that its training uses."""
+def untrained(directory: Path, *heads: str) -> None:
+    """Checkpoints of `learning.policy` with random weights."""
     torch.manual_seed(0)
     mean, std = np.zeros((16, 6), np.float32), np.full((16, 6), 0.5, np.float32)
     seen = vision.Regression(CallCondition(API.token_counts()), mean, std)
     about = {"step": 1, "steps": 1, "seed": 0, "flat": False, "mean": mean, "std": std, "vocabulary": []}
-    for name, net in (("encoder", seen), ("refiner", Refiner()), ("teacher", ChunkNet(Refiner.FEATURES))):
-        torch.save({"averaged": net.state_dict(), **about}, tmp_path / f"{name}.pt")
-    report = write(open_teacher(tmp_path, "ddim", 3, "fixed", 0), tmp_path / "policy.onnx", cases=4)
+    nets = {"encoder": seen, "refiner": Refiner()} | {head: ChunkNet(Refiner.FEATURES) for head in heads}
+    for name, net in nets.items():
+        torch.save({"averaged": net.state_dict(), **about}, directory / f"{name}.pt")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_teacher_is_one_graph(sampler: str, tmp_path: Path) -> None:
+    """Untrained; the parity gate compares DDIM with the sampler that its training uses."""
+    untrained(tmp_path, "teacher")
+    report = write(open_teacher(tmp_path, sampler, 3, "fixed", 0), tmp_path / "policy.onnx", cases=4)
     assert report["evaluations"] == 3
     assert report["parity"]["worst"] < 1e-4
     shapes = {v.name: v.shape for v in onnxruntime.InferenceSession(str(tmp_path / "policy.onnx")).get_outputs()}
     assert shapes == {"chunk": [1, 16, 6], "finished": [1, 1]}
-    with pytest.raises(ExportError, match="no sampler 'ddpm'"):
-        open_teacher(tmp_path, "ddpm", None, "fixed", 0)
+    with pytest.raises(ExportError, match="'euler' is not supported"):
+        open_teacher(tmp_path, "euler", 3, "fixed", 0)
     (tmp_path / "teacher.pt").unlink()
     with pytest.raises(ExportError, match=r"teacher\.pt does not exist"):
         open_teacher(tmp_path, "ddim", None, "fixed", 0)
@@ -150,7 +157,41 @@ def test_ddim_of_the_teachers_plan_is_its_own_sampler() -> None:
         return torch.tanh(x @ weight + t[:, None])
 
     levels = torch.linspace(1.0, 0.0, 7)
-    made = schedule.velocity(6, diffusion.alpha_bar(levels).double().numpy(), levels.double().numpy())
+    made = schedule.velocity("ddim", diffusion.alpha_bar(levels).double().numpy(), levels.double().numpy())
     wanted = diffusion.sample(net, torch.zeros(1, 1), noise[0], 6)
     found = sampling.sample(lambda x, level: net(x, x, torch.tensor([level])), made, noise[0])
     assert found.numpy() == pytest.approx(wanted.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_velocity_is_sampled_as_the_noise_that_it_stands_for(sampler: str) -> None:
+    """The same network, asked for velocities at continuous levels and for noise at the levels they are."""
+    weight = torch.randn(24, 24, generator=torch.Generator().manual_seed(4)) / 5
+    levels = np.linspace(1.0, 0.0, LEVELS + 1)
+    left = np.concatenate([signal("linear")[::-1], [1.0]]).astype(np.float64)
+
+    def velocity(x: Tensor, level: float) -> Tensor:
+        return torch.tanh(x @ weight + level)
+
+    def epsilon(x: Tensor, index: float) -> Tensor:
+        now = float(signal("linear")[int(index)])
+        return (1 - now) ** 0.5 * x + now**0.5 * velocity(x, (index + 1) / LEVELS)
+
+    by_velocity = schedule.velocity(sampler, left, levels)
+    by_noise = plan(sampler, LEVELS, clip=None)
+    drawn = torch.from_numpy(sampling.draw(by_noise, (1, 24), 5))
+    assert by_velocity.draws == by_noise.draws == len(drawn)
+    found = sampling.sample(velocity, by_velocity, drawn)
+    assert found.numpy() == pytest.approx(sampling.sample(epsilon, by_noise, drawn).numpy(), rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(("method", "evaluations"), [("consistency", 2), ("onedp", None)])
+def test_a_student_is_one_graph_of_its_evaluations(method: str, evaluations: int | None, tmp_path: Path) -> None:
+    untrained(tmp_path, f"student-{method}")
+    report = write(open_student(tmp_path, method, evaluations), tmp_path / "policy.onnx", cases=4)
+    assert report["evaluations"] == (evaluations or 1)
+    assert report["parity"]["worst"] < 1e-4
+    with pytest.raises(ExportError, match=r"time\(s\), not 4"):
+        open_student(tmp_path, method, 4)
+    with pytest.raises(ExportError, match="unknown method 'magic'"):
+        open_student(tmp_path, "magic")

@@ -20,8 +20,10 @@ from export.lerobot.diffusion import Diffusion
 from export.lerobot.folding import Finish, Folded, load
 from export.lerobot.settings import ACTION
 from export.lerobot.statistics import Affine, Normalisation
+from export.lerobot.student import read_student
 from export.lerobot.unet import Film, Modulated
 from export.lerobot.units import joint_units
+from export.schedule import Sampler
 from export.source import CHUNK, JOINT_UNIT, NOISE, Pace, Port, Source, to_onnx
 
 LONGEST = 64
@@ -76,7 +78,9 @@ def open_lerobot(directory: Path, options: Options) -> Source:
         raise ExportError("the policy is not one for this arm", expected=f"{len(JOINTS)} joints in both", got=got)
     inputs = Folded(found, features, units)
     if isinstance(found.network, Diffusion):
-        return _diffusion(found.network, inputs, units.after(found.normal.action), found.normal, options)
+        student = read_student(directory)
+        plan = _sampler(found.network, options) if student is None else student.sampler(found.network, options.steps)
+        return _diffusion(found.network, inputs, units.after(found.normal.action), found.normal, options, plan)
     return _act(found.network, inputs, units.after(found.normal.action), found.normal, options)
 
 
@@ -89,11 +93,16 @@ class _Encode(nn.Module):
         return (self.film(self.network.condition(*self.folded(*inputs))),)
 
 
-def _diffusion(network: Diffusion, folded: Folded, actions: Affine, normal: Normalisation, options: Options) -> Source:
-    settings = network.settings
-    levels = settings.num_train_timesteps
+def _sampler(network: Diffusion, options: Options) -> Sampler:
+    levels = network.settings.num_train_timesteps
     default = min(10, levels) if options.sampler == "ddim" else levels
-    plan = network.sampler(options.sampler, default if options.steps is None else options.steps)
+    return network.sampler(options.sampler, default if options.steps is None else options.steps)
+
+
+def _diffusion(
+    network: Diffusion, folded: Folded, actions: Affine, normal: Normalisation, options: Options, plan: Sampler
+) -> Source:
+    settings = network.settings
     shape = (1, settings.horizon, settings.features.actions)
     start = settings.n_obs_steps - 1
     finish = Finish(actions, start, min(settings.horizon, start + LONGEST)).eval()

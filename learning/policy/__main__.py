@@ -3,7 +3,7 @@
     python -m learning.policy encoder                       stage one: what the robot sees
     python -m learning.policy refiner                       stage two: where that is, in metres
     python -m learning.policy teacher                       stage three: a diffusion policy on what those two found
-    python -m learning.policy student --method distilled    the head that runs on the robot, or a baseline
+    python -m learning.policy student --method distilled    the head that runs on the robot (docs/distillation.md)
     python -m learning.policy flat                          the baseline without calls: task text straight to actions
 
 Each resumes from its checkpoint and prints what it measured. Same data, same seed, same weights.
@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from learning.dataset import build_cache
-from learning.policy import diffusion, students, vision
+from learning.policy import diffusion, distillation, students, vision
 from learning.policy.data import Demonstrations
 from learning.policy.features import Bank, build_bank
 from learning.policy.heads import ChunkNet
@@ -28,6 +28,7 @@ from learning.policy.trainer import train
 
 _DEFAULT_STEPS = {"encoder": 10000, "flat": 9000, "refiner": 8000, "teacher": 16000, "student": 10000}
 _HEAD_BATCH, _HEAD_RATE = 256, 5e-4
+_REPORT_ON = 64
 _VIEWS = 1
 
 
@@ -72,9 +73,14 @@ def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
     load_part(refiner, args.out / "refiner.pt")
     torch.manual_seed(args.seed)
     net = ChunkNet(Refiner.FEATURES)
-    if method == "distilled":
+    taught = method in students.FROM_TEACHER
+    if taught:
         load_part(teacher, args.out / "teacher.pt")
         net.load_state_dict(teacher.state_dict())
+    recipe = distillation.recipe(method, net, teacher, args.rate)
+    with torch.no_grad():
+        rows = bank.batch(_REPORT_ON, args.seed, _REPORT_ON)
+        shown = refiner(rows.raw, rows.joints).features
 
     def loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
@@ -82,14 +88,17 @@ def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
         with torch.no_grad():
             features = refiner(rows.raw, rows.joints).features
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            if method is None:
-                value = diffusion.teacher_loss(net, features, rows.chunk, generator)
-            else:
-                value = students.loss(method, net, teacher, features, rows.chunk, generator)
-        return value, {"loss": float(value.detach())}
+            return recipe.loss(features, rows.chunk, generator)
 
-    entries = {"method": method}
-    train(net, loss, args.out / f"{name}.pt", steps=args.steps, rate=_HEAD_RATE, name=name, state=lambda: entries)
+    def likeness(averaged: torch.nn.Module) -> dict[str, float]:
+        assert method is not None
+        return distillation.likeness(method, averaged, teacher, shown)
+
+    entries = {"method": method} | ({"teacher_steps": diffusion.STEPS} if taught else {})
+    train(
+        net, loss, args.out / f"{name}.pt", steps=args.steps, rate=recipe.rate, name=name, betas=recipe.betas,
+        companion=recipe.companion, state=lambda: entries, report=likeness if taught else None,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -97,15 +106,20 @@ def main() -> None:
         prog="python -m learning.policy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=tuple(_DEFAULT_STEPS))
-    parser.add_argument("--method", choices=students.METHODS, default="distilled", help="how a student is trained")
+    parser.add_argument(
+        "--method", choices=tuple(students.METHODS), default="distilled", help="how a student is trained"
+    )
     parser.add_argument("--data", type=Path, default=Path("data/tabletop"), help="dataset of learning.demonstrations")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/policy"), help="directory of checkpoints")
     parser.add_argument("--steps", type=int, help="optimisation steps")
+    parser.add_argument("--rate", type=float, help="peak learning rate of a head (default: the method's own)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
     args = parser.parse_args()
     args.steps = args.steps or _DEFAULT_STEPS[args.what]
     torch.set_num_threads(args.threads)
+    if args.what == "student" and args.method in students.FROM_TEACHER and not (args.out / "teacher.pt").exists():
+        parser.error(f"{args.out} has no teacher.pt for {args.method} to learn from: python -m learning.policy teacher")
     if args.what in ("encoder", "flat"):
         train_stage_one(args)
     elif args.what == "refiner":

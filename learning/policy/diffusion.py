@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = 100
+STEPS = 10
+"""Of the sampler: what students learn from, and what the teacher is exported with."""
 _OFFSET = 0.008
 
 

@@ -16,6 +16,8 @@ from learning.policy.refiner import Refiner
 class StageOne(nn.Module):
     """The encoder with its own regression head, as a policy graph: what there is before anything else is trained."""
 
+    evaluations = 1
+
     def __init__(self, seen: vision.Regression) -> None:
         super().__init__()
         self.seen = seen
@@ -32,14 +34,32 @@ class StageOne(nn.Module):
 class Student(nn.Module):
     """The policy graph of docs/architecture.md.
 
-    Its noise is one fixed draw: the robot answers the same picture with the same motion.
+    Its noise is drawn once for all: the robot answers the same picture with the same motion.
+
+    Args:
+        seen: Stage one.
+        refiner: Stage two.
+        head: Stage three.
+        method: How the head was trained.
+        evaluations: How often it is evaluated, if the method leaves a choice.
+        seed: Of the noise.
     """
 
-    def __init__(self, seen: vision.Regression, refiner: Refiner, head: nn.Module, method: str, seed: int = 0) -> None:
+    def __init__(
+        self,
+        seen: vision.Regression,
+        refiner: Refiner,
+        head: nn.Module,
+        method: str,
+        evaluations: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
+        self.evaluations = students.evaluations(method, evaluations)
         self.encoder, self.normal, self.refiner = seen.encoder, seen.normal, refiner
         self.head, self.method = head, method
-        self.register_buffer("noise", torch.randn(1, CHUNK, generator=torch.Generator().manual_seed(seed)))
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("noise", torch.randn(self.evaluations, 1, CHUNK, generator=generator))
 
     def forward(
         self, front: Tensor, wrist: Tensor, joints: Tensor, call: Tensor, goal: Tensor
@@ -47,7 +67,7 @@ class Student(nn.Module):
         """→ chunk (B, 16, 6) in `JOINTS` units, finished (B, 1) as a probability."""
         found = self.encoder(front, wrist, joints, call, goal)
         refined = self.refiner(found.raw, joints)
-        flat = students.run(self.method, self.head, refined.features, self.noise.expand(len(joints), -1))
+        flat = students.run(self.method, self.head, refined.features, self.noise.expand(-1, len(joints), -1))
         return self.normal.unsquash(flat), refined.finished.sigmoid()
 
 
@@ -56,11 +76,17 @@ def load_part(net: nn.Module, path: Path) -> dict[str, Any]:
     saved = torch.load(path, weights_only=False)
     net.load_state_dict(saved["averaged"])
     net.eval()
-    return {"step": saved["step"], "steps": saved["steps"]}
+    return {key: saved[key] for key in ("step", "steps", "teacher_steps") if key in saved}
 
 
-def load_student(directory: Path, method: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The student of a training directory, and what made it. `stage-one` is the encoder's own regression head."""
+def load_student(
+    directory: Path, method: str, evaluations: int | None = None
+) -> tuple[StageOne | Student, dict[str, Any]]:
+    """The student of a training directory, and what made it. `stage-one` is the encoder's own regression head.
+
+    Raises:
+        ValueError: No such method, or it does not evaluate its network so often.
+    """
     seen, origin = vision.load(directory / "encoder.pt")
     trained = {"encoder": {"step": origin["step"], "steps": origin["steps"], "seed": origin["seed"]}}
     if method == "stage-one":
@@ -68,4 +94,4 @@ def load_student(directory: Path, method: str) -> tuple[nn.Module, dict[str, Any
     refiner, head = Refiner(), ChunkNet(Refiner.FEATURES)
     trained["refiner"] = load_part(refiner, directory / "refiner.pt")
     trained["student"] = load_part(head, directory / f"student-{method}.pt")
-    return Student(seen, refiner, head, method).eval(), trained
+    return Student(seen, refiner, head, method, evaluations).eval(), trained

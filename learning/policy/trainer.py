@@ -8,13 +8,29 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 _WARM_UP, _DECAY, _SAVE_EVERY_S = 200, 0.999, 120.0
+
+
+class Companion(Protocol):
+    """What moves beside the trained network and is saved with it: a second network, or a slow copy."""
+
+    def advance(self, step: int, scale: float) -> dict[str, float]:
+        """Its own step after one of the network's, at a share of its learning rate; returns numbers to show."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that it needs to go on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
+        ...
 
 
 def averaged(module: nn.Module) -> nn.Module:
@@ -43,6 +59,8 @@ def train(
     steps: int,
     rate: float,
     name: str,
+    betas: tuple[float, float] = (0.9, 0.98),
+    companion: Companion | None = None,
     state: Callable[[], dict[str, Any]] = dict,
     report: Callable[[nn.Module], dict[str, float]] | None = None,
     report_every: int = 1000,
@@ -56,11 +74,16 @@ def train(
         steps: How many in all.
         rate: Peak learning rate.
         name: Shown in the progress bar and stored.
+        betas: Of AdamW.
+        companion: What else moves, after each step.
         state: Extra entries for the checkpoint.
         report: Numbers computed from the averaged twin every `report_every` steps.
+
+    Raises:
+        ValueError: The checkpoint is another network's.
     """
     twin = averaged(module)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=1e-4, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=1e-4, betas=betas, fused=True)
     first = 0
     if out.exists():
         saved = torch.load(out, weights_only=False)
@@ -69,6 +92,8 @@ def train(
         module.load_state_dict(saved["module"])
         twin.load_state_dict(saved["averaged"])
         optimizer.load_state_dict(saved["optimizer"])
+        if companion is not None:
+            companion.load_state_dict(saved["companion"])
         first = saved["step"]
 
     def save(step: int) -> None:
@@ -76,6 +101,8 @@ def train(
             "name": name, "step": step, "steps": steps, "module": module.state_dict(), "averaged": twin.state_dict(),
             "optimizer": optimizer.state_dict(), **state(),
         }  # fmt: skip
+        if companion is not None:
+            entries["companion"] = companion.state_dict()
         out.parent.mkdir(parents=True, exist_ok=True)
         torch.save(entries, out.with_suffix(".making"))
         os.replace(out.with_suffix(".making"), out)
@@ -85,14 +112,16 @@ def train(
     with Progress(*columns, TextColumn("{task.fields[numbers]}"), speed_estimate_period=300) as progress:
         bar = progress.add_task(name, total=steps, completed=first, numbers="")
         for step in range(first, steps):
-            scale = min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            scale = max(min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps)), 0.01)
             for group in optimizer.param_groups:
-                group["lr"] = rate * max(scale, 0.01)
+                group["lr"] = rate * scale
             value, numbers = loss(step)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
+            if companion is not None:
+                numbers = numbers | companion.advance(step, scale)
             follow(twin, module, step)
             for key, number in numbers.items():
                 shown[key] = number + 0.98 * (shown.get(key, number) - number)
