@@ -38,7 +38,7 @@ RUNS = 200
 
 def cost_ms(bundle: Bundle, runs: int = RUNS) -> float:
     """Median processor time of a chunk, on one thread, for any picture."""
-    backend, rng = OnnxBackend(bundle.file(bundle.manifest.policy.model)), np.random.default_rng(0)
+    backend, rng = OnnxBackend(bundle.file(bundle.manifest.policy.file)), np.random.default_rng(0)
     inputs, times = [case(rng) for _ in range(8)], []
     for index in range(runs + 5):
         begin = time.thread_time()
@@ -52,7 +52,7 @@ def measure(bundle: Bundle, episodes: int, first: int, workers: int) -> dict[str
     report = bundle.manifest.made_by.parts.get("policy", {})
     scores = evaluate(bundle.path, [CELL], episodes, None, workers, first)
     return {
-        "policy": bundle.manifest.files[bundle.manifest.policy.model],
+        "policy": bundle.manifest.files[bundle.manifest.policy.file],
         "method": report.get("method", "unknown"),
         "evaluations": report.get("evaluations", 0),
         "training": report.get("training", {}),
@@ -98,7 +98,7 @@ def main() -> None:
     for path in args.bundles:
         bundle = manifest.load(path)
         bundle.verify()
-        wanted = (bundle.manifest.files[bundle.manifest.policy.model], args.episodes, args.first)
+        wanted = (bundle.manifest.files[bundle.manifest.policy.file], args.episodes, args.first)
         row = next((row for row in kept if (row["policy"], row["episodes"], row["first"]) == wanted), None)
         if row is None:
             row = measure(bundle, args.episodes, args.first, args.workers)
