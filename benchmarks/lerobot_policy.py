@@ -6,8 +6,9 @@ LeRobot lives in an environment of its own (tests/fixtures/lerobot/make.py says 
 DiffusionPolicy with LeRobot's defaults for two cameras and six joints is made with random weights and saved; here it is
 exported. Both then answer the same observations in turns, so that what else the machine does hits both alike. That both
 give the same actions is checked each time. Encoder and head apart: LeRobot's are timed apart; of our graph the
-difference between ten steps and one says what a step costs. Our reference policy is timed beside them, as what runs
-here by default.
+difference between ten steps and one says what a step costs. Students of two and of one evaluation are the same network
+asked less often: what they cost does not depend on their weights, which are the teacher's here. Our reference policy is
+timed beside them, as what runs here by default.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 HORIZON, JOINTS, CAMERAS = 16, 6, ("front", "wrist")
+STUDENTS = {"consistency": 2, "onedp": 1}
+"""Evaluations by method."""
 
 
 def observation(image: int, seed: int) -> dict[str, np.ndarray]:
@@ -211,8 +215,10 @@ def main() -> None:
     if not arguments.lerobot_python:
         parser.error("--lerobot-python is needed: LeRobot is the peer")
     from export.lerobot.checkpoint import Options, open_lerobot
+    from export.lerobot.folding import load
     from export.policy import write
     from export.source import Source
+    from learning.distill.lerobot import UnetDenoiser, save
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -220,13 +226,20 @@ def main() -> None:
             arguments.lerobot_python, arguments.lerobot_path, folder / "checkpoint", arguments.image, arguments.widths,
             arguments.threads,
         )  # fmt: skip
-        graphs = {}
+        graphs, students = {}, {}
         for steps in (10, 1):
             source: Source = open_lerobot(
                 folder / "checkpoint", Options(units="degrees", hz=30, steps=steps, noise="input")
             )
             write(source, folder / f"ddim{steps}.onnx", cases=1)
             graphs[steps] = open_graph(folder / f"ddim{steps}.onnx", arguments.threads)
+        network = load(folder / "checkpoint").network
+        for method, evaluations in STUDENTS.items():
+            denoiser = UnetDenoiser(network)
+            save(folder / "checkpoint", folder / method, denoiser.unet.state_dict(), denoiser, method, 0)
+            source = open_lerobot(folder / method, Options(units="degrees", hz=30, steps=evaluations))
+            write(source, folder / f"{method}.onnx", cases=1)
+            students[method] = open_graph(folder / f"{method}.onnx", arguments.threads)
         print(f"{lerobot.about['parameters'] / 1e6:.1f} M parameters, {arguments.threads} thread(s), "
               f"load {os.getloadavg()[0]:.1f}")  # fmt: skip
         times: dict[str, list[float]] = {}
@@ -254,6 +267,9 @@ def main() -> None:
                     if not error < 1e-3:
                         raise SystemExit(f"the graph and LeRobot disagree by {error:.2g} rad")
                     times.setdefault("error", []).append(float(error))
+            del feeds["noise"]
+            for method, graph in students.items():
+                times.setdefault(method, []).append(timed(partial(graph.run, ["chunk"], feeds)))
             times.setdefault("reference", []).append(timed(lambda: ours.run(None, blank)))
             if turn == 0:
                 times["ddpm"] = [lerobot.ask("ddpm", turn)["s"]]
@@ -267,6 +283,8 @@ def main() -> None:
         print(row("our graph, ONNX Runtime fp32, DDIM-10", times["ours10"], base))
         print(row("  its encoder", [one - each for one, each in zip(times["ours1"], step, strict=True)]))
         print(row("  its head, a step", step))
+        for method, evaluations in STUDENTS.items():
+            print(row(f"our graph, a student of {evaluations}", times[method], base))
         print(row("our reference policy, ONNX Runtime fp32", times["reference"], base))
         gemm, copy = peaks(arguments.threads)
         flops, read = work(folder / "ddim10.onnx")

@@ -66,7 +66,7 @@ def measure(bundle: Bundle, episodes: int, first: int, workers: int) -> dict[str
 def table(rows: list[dict[str, Any]]) -> str:
     """Successes of each task, of all with 95 % intervals, and scenes gained and lost against the first row."""
     lines = [
-        "| method | evaluations | ms | " + " | ".join(MAIN) + " | all, 95 % | gained, lost |",
+        "| policy | evaluations | ms | " + " | ".join(MAIN) + " | all, 95 % | gained, lost |",
         "|---|---|---|" + "---|" * (len(MAIN) + 2),
     ]
     base = [good for kind in MAIN for good in rows[0]["success"][kind]]
@@ -75,7 +75,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         low, high = wilson(sum(whole), len(whole))
         gained = sum(now and not was for now, was in zip(whole, base, strict=True))
         lost = sum(was and not now for now, was in zip(whole, base, strict=True))
-        cells = [row["method"], str(row["evaluations"]), f"{row['cost_ms']:.1f}"]
+        cells = [row["name"], str(row["evaluations"]), f"{row['cost_ms']:.1f}"]
         cells += [str(sum(row["success"][kind])) for kind in MAIN]
         cells.append(f"{sum(whole)} of {len(whole)}, {100 * low:.1f}–{100 * high:.1f} %")
         cells.append(f"{gained}, {lost}" if index else "")
@@ -107,7 +107,7 @@ def main() -> None:
             aside = args.out.with_suffix(".making")
             aside.write_text(json.dumps(kept, indent=1) + "\n")
             os.replace(aside, args.out)
-        rows.append(row)
+        rows.append(row | {"name": path.name})
     print(table(rows))
 
 

@@ -49,22 +49,28 @@ def case(rng: np.random.Generator) -> Inputs:
     }
 
 
-def open_student(checkpoint: Path, method: str, evaluations: int | None = None) -> Source:
+def open_student(
+    checkpoint: Path, method: str, evaluations: int | None = None, noise: str = "fixed", seed: int = 0
+) -> Source:
     """A student of `learning.policy`; `stage-one` is the encoder's own head.
 
     Args:
         checkpoint: Directory of its training.
         method: How it was trained.
         evaluations: How often it evaluates its head, where the method leaves a choice.
+        noise: `fixed` or `zero`.
+        seed: Of the fixed noise.
 
     Raises:
-        ExportError: No such method, not so many evaluations, or a checkpoint is missing.
+        ExportError: No such method, noise or number of evaluations, or a checkpoint is missing.
     """
     import torch
 
     from learning.policy import students
     from learning.policy.student import load_student
 
+    if noise not in ("fixed", "zero"):
+        raise ExportError("a student's noise is kept in its graph", expected="--noise fixed or zero", got=repr(noise))
     if method != "stage-one":
         try:
             students.evaluations(method, evaluations)
@@ -73,12 +79,12 @@ def open_student(checkpoint: Path, method: str, evaluations: int | None = None) 
     _check(
         checkpoint, ["encoder.pt"] if method == "stage-one" else ["encoder.pt", "refiner.pt", f"student-{method}.pt"]
     )
-    student, training = load_student(checkpoint, method, evaluations)
-    choice = len(students.METHODS.get(method, (1,))) > 1
+    student, training = load_student(checkpoint, method, evaluations, None if noise == "zero" else seed)
+    name = f"{method}, {student.evaluations} evaluation(s)" if method == "consistency" else method
     names = [port.name for port in INPUTS]
     example = case(np.random.default_rng(0))
     return Source(
-        name=f"{method}, {student.evaluations} evaluation(s)" if choice else method,
+        name=name + (", zero noise" if noise == "zero" else ""),
         reference=student,
         inputs=INPUTS,
         outputs=OUTPUTS,
@@ -152,11 +158,11 @@ def open_teacher(checkpoint: Path, sampler: str, steps: int | None, noise: str, 
     levels = torch.linspace(1.0, 0.0, count + 1)
     plan = schedule.velocity(sampler, diffusion.alpha_bar(levels).double().numpy(), levels.double().numpy())
     encode, finish = Encode().eval(), Finish().eval()
-    fixed = sampling.draw(plan, (1, WIDTH), seed)
+    fixed = sampling.draw(plan, (1, WIDTH), seed, noise)
 
     def reference(*inputs: Tensor) -> tuple[Tensor, Tensor]:
         features, finished = encode(*inputs[: len(INPUTS)])
-        draws = torch.from_numpy(fixed) if noise == "fixed" else inputs[-1][0]
+        draws = inputs[-1][0] if noise == "input" else torch.from_numpy(fixed)
         if sampler == "ddim":
             chunk = diffusion.sample(net, features, draws[:1], count)
         else:
@@ -181,11 +187,11 @@ def open_teacher(checkpoint: Path, sampler: str, steps: int | None, noise: str, 
         return case(rng) | drawn
 
     return Source(
-        name=f"teacher, {sampler} {count}",
+        name=f"teacher, {sampler} {count}" + (", zero noise" if noise == "zero" else ""),
         reference=reference,
         inputs=(*INPUTS, *extra),
         outputs=OUTPUTS,
-        graph=lambda: sampling.graph(parts, plan, example, fixed if noise == "fixed" else None),
+        graph=lambda: sampling.graph(parts, plan, example, None if noise == "input" else fixed),
         case=noisy,
         evaluations=count,
         parameters=sum(p.numel() for part in (encode, net, finish) for p in part.parameters()),

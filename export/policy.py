@@ -181,7 +181,7 @@ def open_source(arguments: Namespace) -> Source:
 
     if arguments.method == "teacher":
         return open_teacher(checkpoint, arguments.sampler, arguments.steps, arguments.noise, arguments.seed)
-    return open_student(checkpoint, arguments.method or "distilled", arguments.steps)
+    return open_student(checkpoint, arguments.method or "distilled", arguments.steps, arguments.noise, arguments.seed)
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -196,8 +196,8 @@ def _arguments(parser: ArgumentParser) -> None:
         "--steps", type=int, metavar="K", help="evaluations (default: 10 of ddim, all of ddpm, 1 of consistency)"
     )
     diffusion.add_argument(
-        "--noise", choices=("fixed", "input"), default="fixed",
-        help="one draw kept in the graph, or an input for comparisons, which no robot feeds",
+        "--noise", choices=("fixed", "zero", "input"), default="fixed",
+        help="one draw kept in the graph, none, or an input for comparisons, which no robot feeds",
     )  # fmt: skip
     diffusion.add_argument("--seed", type=int, default=0, help="of the fixed noise (default: 0)")
     lerobot = parser.add_argument_group("LeRobot checkpoints")

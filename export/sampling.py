@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Denoise = Callable[[Tensor, float], Tensor]
-NOISE_KINDS = ("fixed", "input")
+NOISE_KINDS = ("fixed", "zero", "input")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,13 @@ class Parts:
     shape: tuple[int, ...]
 
 
-def draw(sampler: Sampler, shape: Sequence[int], seed: int) -> NDArray[np.float32]:
-    """The noise of a whole sampling, (draws, …): the robot answers the same picture with the same motion."""
+def draw(sampler: Sampler, shape: Sequence[int], seed: int, kind: str = "fixed") -> NDArray[np.float32]:
+    """The noise of a whole sampling, (draws, …): the robot answers the same picture with the same motion.
+
+    Any one draw moves all chunks the same way, a little. The middle of the noise, `zero`, moves them least.
+    """
+    if kind == "zero":
+        return np.zeros((sampler.draws, *shape[1:]), np.float32)
     return np.random.default_rng(seed).standard_normal((sampler.draws, *shape[1:]), dtype=np.float32)
 
 

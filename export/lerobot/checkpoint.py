@@ -41,7 +41,7 @@ class Options:
         robot: Arm description.
         sampler: ddim or ddpm.
         steps: Evaluations; None for 10 of DDIM, for all levels of DDPM.
-        noise: fixed or input.
+        noise: fixed, zero or input.
         seed: Of the fixed noise.
         ignore: Settings that make no difference.
     """
@@ -106,13 +106,13 @@ def _diffusion(
     shape = (1, settings.horizon, settings.features.actions)
     start = settings.n_obs_steps - 1
     finish = Finish(actions, start, min(settings.horizon, start + LONGEST)).eval()
-    fixed = sampling.draw(plan, shape, options.seed)
+    fixed = sampling.draw(plan, shape, options.seed, options.noise)
     ports = folded.ports(normal)
 
     @torch.no_grad()
     def reference(*inputs: Tensor) -> tuple[Tensor]:
         condition = network.condition(*folded(*inputs[: len(ports)]))
-        noise = torch.from_numpy(fixed) if options.noise == "fixed" else inputs[-1][0]
+        noise = inputs[-1][0] if options.noise == "input" else torch.from_numpy(fixed)
 
         def denoise(x: Tensor, level: float) -> Tensor:
             return network.denoise(x, torch.tensor([level]), condition)
@@ -132,7 +132,7 @@ def _diffusion(
             shape=shape,
         )
         example = [torch.from_numpy(value) for value in folded.case(ports, np.random.default_rng(0)).values()]
-        return sampling.graph(parts, plan, example, fixed if options.noise == "fixed" else None)
+        return sampling.graph(parts, plan, example, None if options.noise == "input" else fixed)
 
     noise = Port("noise", "float32", (1, plan.draws, *shape[1:]), NOISE, "standard normal")
     return _source(

@@ -42,7 +42,7 @@ class Student(nn.Module):
         head: Stage three.
         method: How the head was trained.
         evaluations: How often it is evaluated, if the method leaves a choice.
-        seed: Of the noise.
+        seed: Of the noise; None for none, the middle of all noise.
     """
 
     def __init__(
@@ -52,14 +52,16 @@ class Student(nn.Module):
         head: nn.Module,
         method: str,
         evaluations: int | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         super().__init__()
         self.evaluations = students.evaluations(method, evaluations)
         self.encoder, self.normal, self.refiner = seen.encoder, seen.normal, refiner
         self.head, self.method = head, method
-        generator = torch.Generator().manual_seed(seed)
-        self.register_buffer("noise", torch.randn(self.evaluations, 1, CHUNK, generator=generator))
+        noise = torch.zeros(self.evaluations, 1, CHUNK)
+        if seed is not None:
+            noise.normal_(generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("noise", noise)
 
     def forward(
         self, front: Tensor, wrist: Tensor, joints: Tensor, call: Tensor, goal: Tensor
@@ -80,7 +82,7 @@ def load_part(net: nn.Module, path: Path) -> dict[str, Any]:
 
 
 def load_student(
-    directory: Path, method: str, evaluations: int | None = None
+    directory: Path, method: str, evaluations: int | None = None, seed: int | None = 0
 ) -> tuple[StageOne | Student, dict[str, Any]]:
     """The student of a training directory, and what made it. `stage-one` is the encoder's own regression head.
 
@@ -94,4 +96,4 @@ def load_student(
     refiner, head = Refiner(), ChunkNet(Refiner.FEATURES)
     trained["refiner"] = load_part(refiner, directory / "refiner.pt")
     trained["student"] = load_part(head, directory / f"student-{method}.pt")
-    return Student(seen, refiner, head, method, evaluations).eval(), trained
+    return Student(seen, refiner, head, method, evaluations, seed).eval(), trained
