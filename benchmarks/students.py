@@ -3,8 +3,8 @@
     python benchmarks/students.py build/students/teacher-ddim10 build/students/distilled … --out build/students.json
 
 Each argument is a bundle (`python -m export bundle`). The oracle plans, the policy acts, in lock-step, on the scenes of
-`learning.evaluate`. The first bundle is what the others are compared with, scene by scene. What is in the file already
-is not run again. Choose between policies with `--first 1000`, report with the first hundred scenes.
+`learning.evaluate`. The first bundle is what the others are compared with, scene by scene. Scenes that are in the file
+already are not run again. Choose between policies with `--first 1000`, report with the first hundred scenes.
 
 The cost of a chunk is the processor's time on one thread, which other work on the machine changes little.
 """
@@ -34,6 +34,8 @@ from learning.intervals import wilson
 
 CELL = "policy"
 RUNS = 200
+BLOCK = 25
+"""Scenes of each task between two writes of the results."""
 
 
 def cost_ms(bundle: Bundle, runs: int = RUNS) -> float:
@@ -47,36 +49,43 @@ def cost_ms(bundle: Bundle, runs: int = RUNS) -> float:
     return float(np.median(times[5:]))
 
 
-def measure(bundle: Bundle, episodes: int, first: int, workers: int) -> dict[str, Any]:
-    """What a row of the table is made of; `success` has a list for each task, in the order of the scenes."""
+def about(bundle: Bundle) -> dict[str, Any]:
+    """A row without a scene; `success` gets for each task what came of each scene, by its number."""
     report = bundle.manifest.made_by.parts.get("policy", {})
-    scores = evaluate(bundle.path, [CELL], episodes, None, workers, first)
     return {
         "policy": bundle.manifest.files[bundle.manifest.policy.file],
         "method": report.get("method", "unknown"),
         "evaluations": report.get("evaluations", 0),
         "training": report.get("training", {}),
-        "episodes": episodes,
-        "first": first,
         "cost_ms": cost_ms(bundle),
-        "success": {kind: [score.success for score in scores if score.kind == kind] for kind in MAIN},
+        "success": {kind: {} for kind in MAIN},
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def measure(row: dict[str, Any], bundle: Path, scenes: list[int], workers: int) -> None:
+    """Adds scenes to a row, neighbours in number."""
+    for score in evaluate(bundle, [CELL], len(scenes), None, workers, scenes[0]):
+        row["success"][score.kind][str(score.index)] = score.success
+
+
+def table(rows: list[dict[str, Any]], scenes: list[int]) -> str:
     """Successes of each task, of all with 95 % intervals, and scenes gained and lost against the first row."""
     lines = [
         "| policy | evaluations | ms | " + " | ".join(MAIN) + " | all, 95 % | gained, lost |",
         "|---|---|---|" + "---|" * (len(MAIN) + 2),
     ]
-    base = [good for kind in MAIN for good in rows[0]["success"][kind]]
+
+    def successes(row: dict[str, Any], kind: str) -> list[bool]:
+        return [row["success"][kind][str(index)] for index in scenes]
+
+    base = [good for kind in MAIN for good in successes(rows[0], kind)]
     for index, row in enumerate(rows):
-        whole = [good for kind in MAIN for good in row["success"][kind]]
+        whole = [good for kind in MAIN for good in successes(row, kind)]
         low, high = wilson(sum(whole), len(whole))
         gained = sum(now and not was for now, was in zip(whole, base, strict=True))
         lost = sum(was and not now for now, was in zip(whole, base, strict=True))
         cells = [row["name"], str(row["evaluations"]), f"{row['cost_ms']:.1f}"]
-        cells += [str(sum(row["success"][kind])) for kind in MAIN]
+        cells += [str(sum(successes(row, kind))) for kind in MAIN]
         cells.append(f"{sum(whole)} of {len(whole)}, {100 * low:.1f}–{100 * high:.1f} %")
         cells.append(f"{gained}, {lost}" if index else "")
         lines.append("| " + " | ".join(cells) + " |")
@@ -94,21 +103,25 @@ def main() -> None:
     )
     args = parser.parse_args()
     kept: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
-    rows = []
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    scenes, rows = list(range(args.first, args.first + args.episodes)), []
     for path in args.bundles:
         bundle = manifest.load(path)
         bundle.verify()
-        wanted = (bundle.manifest.files[bundle.manifest.policy.file], args.episodes, args.first)
-        row = next((row for row in kept if (row["policy"], row["episodes"], row["first"]) == wanted), None)
+        digest = bundle.manifest.files[bundle.manifest.policy.file]
+        row = next((row for row in kept if row["policy"] == digest), None)
         if row is None:
-            row = measure(bundle, args.episodes, args.first, args.workers)
+            row = about(bundle)
             kept.append(row)
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            aside = args.out.with_suffix(".making")
-            aside.write_text(json.dumps(kept, indent=1) + "\n")
-            os.replace(aside, args.out)
+        for start in range(0, len(scenes), BLOCK):
+            block = scenes[start : start + BLOCK]
+            if any(str(index) not in row["success"][kind] for kind in MAIN for index in block):
+                measure(row, path, block, args.workers)
+                aside = args.out.with_suffix(".making")
+                aside.write_text(json.dumps(kept, indent=1) + "\n")
+                os.replace(aside, args.out)
         rows.append(row | {"name": path.name})
-    print(table(rows))
+    print(table(rows, scenes))
 
 
 if __name__ == "__main__":
