@@ -20,11 +20,16 @@ from torch import Tensor
 
 from learning.distill.denoiser import Denoiser, levels_of
 
-START = 0.65
-"""The level, as a share of all, at which the generator takes its noise for a noisy sample."""
+START = 0.85
+"""The level, as a share of all, at which the generator takes its noise for a noisy sample.
+
+The earlier, the more of the noise is left in its first samples: good where the teacher's are wide, but chunks are
+narrow, and the narrower a distribution the weaker the gradient that would take the noise out. Later still, and the
+generator no longer looks at its noise. Others report 0.65.
+"""
 BETAS = (0.0, 0.999)
 """Of both optimisers: without momentum neither overshoots the other."""
-SCORE_FACTOR = 20.0
+SCORE_FACTOR = 10.0
 """How many times the generator's learning rate the score's is: it has to follow closely."""
 LEAST, MOST = 0.02, 0.95
 """Levels, as shares of all, at which the two distributions are compared."""

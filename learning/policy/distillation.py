@@ -18,7 +18,7 @@ from learning.policy.trainer import Companion
 
 Loss = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, dict[str, float]]]
 RATE = 5e-4
-RATES: dict[str | None, float] = {"onedp": 1e-5}
+RATES: dict[str | None, float] = {"onedp": 2e-5}
 _DRAWS = 16
 
 
