@@ -77,7 +77,7 @@ def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
     if taught:
         load_part(teacher, args.out / "teacher.pt")
         net.load_state_dict(teacher.state_dict())
-    recipe = distillation.recipe(method, net, teacher, args.rate)
+    recipe = distillation.recipe(method, net, teacher, args.rate, args.teacher_steps)
     with torch.no_grad():
         rows = bank.batch(_REPORT_ON, args.seed, _REPORT_ON)
         shown = refiner(rows.raw, rows.joints).features
@@ -94,7 +94,7 @@ def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
         assert method is not None
         return distillation.likeness(method, averaged, teacher, shown)
 
-    entries = {"method": method} | ({"teacher_steps": diffusion.STEPS} if taught else {})
+    entries = {"method": method} | ({"teacher_steps": args.teacher_steps} if taught else {})
     train(
         net, loss, args.out / f"{name}.pt", steps=args.steps, rate=recipe.rate, name=name, betas=recipe.betas,
         companion=recipe.companion, state=lambda: entries, report=likeness if taught else None,
@@ -113,6 +113,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("checkpoints/policy"), help="directory of checkpoints")
     parser.add_argument("--steps", type=int, help="optimisation steps")
     parser.add_argument("--rate", type=float, help="peak learning rate of a head (default: the method's own)")
+    parser.add_argument(
+        "--teacher-steps", type=int, default=diffusion.STEPS, metavar="N",
+        help=f"DDIM steps of the samples that `distilled` learns (default: {diffusion.STEPS}; the shipped one: 8)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
     args = parser.parse_args()

@@ -39,7 +39,13 @@ class Recipe:
     companion: Companion | None = None
 
 
-def recipe(method: str | None, net: ChunkNet, teacher: ChunkNet, rate: float | None = None) -> Recipe:
+def recipe(
+    method: str | None,
+    net: ChunkNet,
+    teacher: ChunkNet,
+    rate: float | None = None,
+    teacher_steps: int = diffusion.STEPS,
+) -> Recipe:
     """How the teacher (no method) or a student is trained.
 
     Args:
@@ -47,6 +53,7 @@ def recipe(method: str | None, net: ChunkNet, teacher: ChunkNet, rate: float | N
         net: The head, with its starting weights.
         teacher: With its last ones; not looked at by methods that learn from data alone.
         rate: Peak learning rate, if not the method's own.
+        teacher_steps: DDIM steps of the samples that `distilled` learns.
     """
     rate = rate or RATES.get(method, RATE)
     if method is None:
@@ -72,7 +79,7 @@ def recipe(method: str | None, net: ChunkNet, teacher: ChunkNet, rate: float | N
         return Recipe(meet, rate, companion=agree)
 
     def imitate(features: Tensor, chunk: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        value = students.loss(method, net, teacher, features, chunk, generator)
+        value = students.loss(method, net, teacher, features, chunk, generator, teacher_steps)
         return value, {"loss": float(value.detach())}
 
     return Recipe(imitate, rate)

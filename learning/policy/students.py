@@ -80,18 +80,24 @@ def run(method: str, net: Net, features: Tensor, noise: Tensor) -> Tensor:
 
 
 def loss(
-    method: str, net: Net, teacher: Net | None, features: Tensor, chunk: Tensor, generator: torch.Generator
+    method: str,
+    net: Net,
+    teacher: Net | None,
+    features: Tensor,
+    chunk: Tensor,
+    generator: torch.Generator,
+    teacher_steps: int = diffusion.STEPS,
 ) -> Tensor:
     """One step's loss of the methods that need nothing beside their network; the others are in `distillation`.
 
-    Only `distilled` asks the teacher, and then never looks at the data's own chunk.
+    Only `distilled` asks the teacher, for samples of so many DDIM steps, and then never looks at the data's own chunk.
     """
     noise = torch.randn(chunk.shape, generator=generator)
     zero, start = torch.zeros_like(chunk), torch.zeros(len(chunk))
     match method:
         case "distilled":
             assert teacher is not None, "distillation needs a teacher"
-            target = diffusion.sample(teacher, features, noise, diffusion.STEPS)
+            target = diffusion.sample(teacher, features, noise, teacher_steps)
             return nn.functional.smooth_l1_loss(run(method, net, features, noise[None]).float(), target, beta=0.05)
         case "mip":
             first = (net(features, zero, start) - chunk).square().mean() / _MIP_LEVEL**2
