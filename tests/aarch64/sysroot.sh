@@ -1,0 +1,65 @@
+#!/bin/sh
+# An aarch64 Debian or Ubuntu of this machine's own release, unpacked into a folder: C library, Python with its headers,
+# doctest, numpy. Nothing is installed, no root is needed, and the machine's own apt knows nothing of it.
+#
+#   tests/aarch64/sysroot.sh FOLDER PYTHON      PYTHON: an interpreter of this machine that has pip
+set -eu
+
+folder=$1
+python=$2
+root=$folder/sysroot
+apt=$folder/apt
+
+stop() {
+    echo "no aarch64 sysroot: $1" >&2
+    exit 1
+}
+
+[ ! -e "$root/complete" ] || exit 0
+command -v apt-get >/dev/null || stop "no apt-get to fetch Debian's arm64 packages with"
+
+mkdir -p "$apt/lists" "$apt/state" "$apt/cache/archives/partial"
+apt=$(cd "$apt" && pwd)
+: >"$apt/status"
+arm64() {
+    command=$1
+    shift
+    "$command" -q -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State="$apt/state" \
+        -o Dir::State::lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
+        -o Debug::NoLocking=true -o APT::Sandbox::User= "$@"
+}
+arm64 apt-get update >"$apt/log" 2>&1 || stop "apt-get update for arm64 failed, see $apt/log"
+
+for version in 3.11 3.12 3.10; do
+    arm64 apt-cache show "libpython$version-dev" >/dev/null 2>&1 && break
+    version=
+done
+[ -n "$version" ] || stop "this release's sources have no Python 3.10, 3.11 or 3.12 for arm64 (Ubuntu: add ports.ubuntu.com)"
+
+# apt works out what they need; nothing counts as installed.
+arm64 apt-get install -y --download-only --no-install-recommends \
+    "python$version" "libpython$version-dev" libc6-dev libstdc++6 doctest-dev >>"$apt/log" 2>&1 ||
+    stop "the arm64 packages cannot be downloaded, see $apt/log"
+
+rm -rf "$root"
+for directory in bin lib sbin; do
+    mkdir -p "$root/usr/$directory"
+    ln -s "usr/$directory" "$root/$directory"
+done
+for package in "$apt"/cache/archives/*.deb; do
+    dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$root" --exclude ./usr/share/doc --exclude ./usr/share/man
+done
+
+# numpy as on a robot: the wheel, which is newer than Debian's.
+"$python" -m pip download --quiet --only-binary :all: --no-deps --dest "$folder/wheels" --python-version "$version" \
+    --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64 "numpy>=1.26" ||
+    stop "pip cannot download numpy for Python $version on aarch64"
+"$python" - "$folder/wheels" "$root/usr/lib/python3/dist-packages" <<'UNPACK'
+import sys, zipfile
+from pathlib import Path
+
+for wheel in Path(sys.argv[1]).glob("*.whl"):
+    zipfile.ZipFile(wheel).extractall(sys.argv[2])
+UNPACK
+
+echo "$version" >"$root/complete"
