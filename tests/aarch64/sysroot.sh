@@ -1,11 +1,13 @@
 #!/bin/sh
-# An aarch64 Debian or Ubuntu of this machine's own release, unpacked into a folder: C library, Python with its headers,
-# doctest, numpy. Nothing is installed, no root is needed, and the machine's own apt knows nothing of it.
+# An aarch64 Debian or Ubuntu of this machine's own release, unpacked into FOLDER/sysroot: C library, Python with its
+# headers, numpy, doctest, pytest. FOLDER/python runs its Python. Nothing is installed, no root is needed, and the machine's
+# own apt learns nothing of it.
 #
 #   tests/aarch64/sysroot.sh FOLDER PYTHON      PYTHON: an interpreter of this machine that has pip
 set -eu
 
-folder=$1
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
 python=$2
 root=$folder/sysroot
 apt=$folder/apt
@@ -18,8 +20,10 @@ stop() {
 [ ! -e "$root/complete" ] || exit 0
 command -v apt-get >/dev/null || stop "no apt-get to fetch Debian's arm64 packages with"
 
+emulator=$(command -v qemu-aarch64-static || command -v qemu-aarch64) ||
+    stop "no qemu-aarch64 (Debian: apt-get install qemu-user-static)"
+
 mkdir -p "$apt/lists" "$apt/state" "$apt/cache/archives/partial"
-apt=$(cd "$apt" && pwd)
 : >"$apt/status"
 arm64() {
     command=$1
@@ -50,16 +54,20 @@ for package in "$apt"/cache/archives/*.deb; do
     dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$root" --exclude ./usr/share/doc --exclude ./usr/share/man
 done
 
-# numpy as on a robot: the wheel, which is newer than Debian's.
-"$python" -m pip download --quiet --only-binary :all: --no-deps --dest "$folder/wheels" --python-version "$version" \
-    --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64 "numpy>=1.26" ||
-    stop "pip cannot download numpy for Python $version on aarch64"
-"$python" - "$folder/wheels" "$root/usr/lib/python3/dist-packages" <<'UNPACK'
-import sys, zipfile
-from pathlib import Path
+# As on a robot: the wheels, which are newer than Debian's packages.
+"$python" -m pip download --quiet --only-binary :all: --dest "$folder/wheels" --python-version "$version" \
+    --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64 \
+    "numpy>=1.26" "pytest>=8" "hypothesis>=6.100" >>"$apt/log" 2>&1 ||
+    stop "pip cannot download what the tests need for Python $version on aarch64, see $apt/log"
+for wheel in "$folder"/wheels/*.whl; do
+    "$python" -m zipfile -e "$wheel" "$root/usr/lib/python3/dist-packages"
+done
 
-for wheel in Path(sys.argv[1]).glob("*.whl"):
-    zipfile.ZipFile(wheel).extractall(sys.argv[2])
-UNPACK
+# The interpreter under a name that this machine can execute: tests start further ones as sys.executable.
+cat >"$folder/python" <<RUN
+#!/bin/sh
+exec "$emulator" -0 "$folder/python" -L "$root" -E PYTHONHOME="$root/usr" "$root/usr/bin/python$version" "\$@"
+RUN
+chmod +x "$folder/python"
 
 echo "$version" >"$root/complete"
