@@ -16,6 +16,8 @@ DEBIAN := build-essential libegl1 libgl1-mesa-dri
 # The C++ tests' framework; what builds and emulates the microcontroller; cyclictest, beside which the loop is measured;
 # what reads the unit and the script of deploy/.
 DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests openssl shellcheck systemd
+# What `make test-aarch64` builds with and runs on; the aarch64 system itself is unpacked into build/.
+DEBIAN_AARCH64 := g++-aarch64-linux-gnu qemu-user-static
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
 NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/* firmware_bridge/table/*)
 
@@ -27,10 +29,10 @@ REPEAT ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan coverage-safety coverage-codec coverage-firmware firmware hil mutation-safety mutation-firmware prove-safety fuzz clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan test-aarch64 coverage-safety coverage-codec coverage-firmware firmware hil mutation-safety mutation-firmware prove-safety fuzz clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/built ## Set up .venv with everything, and build the native core
 
@@ -68,6 +70,9 @@ test-socketcan: $(STAMPS)/built $(STAMPS)/debian-tests ## Run the SocketCAN link
 	$(BIN)/cmake --preset dev
 	$(BIN)/cmake --build --preset dev --target edgearm_vcan_tests
 	tests/native/vcan/run.sh build/dev
+
+test-aarch64: $(STAMPS)/built $(STAMPS)/debian-aarch64 ## Cross-compile for aarch64 and run the tests emulated (a quarter of an hour; says why if it cannot)
+	tests/aarch64/run.sh $(BIN)/python
 
 coverage-safety: ## Line and branch coverage of the safety folder: fails below 100 %
 	tests/safety/coverage.sh
@@ -108,9 +113,9 @@ clean: ## Remove what was built; keeps .venv, data and runs
 
 # --- set-up, one stamp a step ------------------------------------------------------------------------------------------
 
-$(STAMPS)/debian $(STAMPS)/debian-tests:
+$(STAMPS)/debian $(STAMPS)/debian-tests $(STAMPS)/debian-aarch64:
 	@mkdir -p $(STAMPS)
-	@missing=$$(for p in $(if $(filter %-tests,$@),$(DEBIAN_TESTS),$(DEBIAN)); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	@missing=$$(for p in $(if $(filter %-tests,$@),$(DEBIAN_TESTS),$(if $(filter %-aarch64,$@),$(DEBIAN_AARCH64),$(DEBIAN))); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -z "$$missing" ]; then :; \
 	elif ! command -v apt-get >/dev/null; then echo "not Debian: install what corresponds to:" $$missing; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends $$missing; \
