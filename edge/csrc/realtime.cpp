@@ -121,10 +121,14 @@ void prefault_code() noexcept {
         });
         if (ours || std::strstr(object->dlpi_name, "/libm.so") != nullptr) {
             for (const auto* part = first; part != last; ++part) {
-                constexpr std::size_t kPage = 4096;
+                constexpr std::size_t kPage = 4096;  // aarch64 has pages of 16 and 64 KiB as well
                 const bool readable = part->p_type == PT_LOAD && (part->p_flags & PF_R) != 0;
                 for (std::size_t at = 0; readable && at < part->p_memsz; at += kPage) {
                     read_byte(begin(*part) + at);
+                }
+                // A part begins within a page, so that its last page may lie behind the last step.
+                if (readable && part->p_memsz > 0) {
+                    read_byte(begin(*part) + part->p_memsz - 1);
                 }
             }
         }
