@@ -1,7 +1,7 @@
 """The loop on a fixed course, by the machine that runs this: what it commands, and where that puts the gripper.
 
-    python tests/aarch64/step.py OURS.npz                       writes both
-    python tests/aarch64/step.py OURS.npz --against THEIRS.npz  and compares them with another machine's
+python tests/aarch64/step.py OURS.npz                       writes both
+python tests/aarch64/step.py OURS.npz --against THEIRS.npz  and compares them with another machine's
 """
 
 from __future__ import annotations

@@ -34,11 +34,10 @@ arm64() {
 }
 arm64 apt-get update >"$apt/log" 2>&1 || stop "apt-get update for arm64 failed, see $apt/log"
 
-for version in 3.11 3.12 3.10; do
-    arm64 apt-cache show "libpython$version-dev" >/dev/null 2>&1 && break
-    version=
-done
-[ -n "$version" ] || stop "this release's sources have no Python 3.10, 3.11 or 3.12 for arm64 (Ubuntu: add ports.ubuntu.com)"
+# CMake takes only headers of the version that runs the build.
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+arm64 apt-cache show "libpython$version-dev" >/dev/null 2>&1 ||
+    stop "this release has no Python $version for arm64: make .venv with the release's own Python (Ubuntu: add its ports sources)"
 
 # apt works out what they need; nothing counts as installed.
 arm64 apt-get install -y --download-only --no-install-recommends \
