@@ -23,6 +23,8 @@ command -v apt-get >/dev/null || stop "no apt-get to fetch Debian's arm64 packag
 emulator=$(command -v qemu-aarch64-static || command -v qemu-aarch64) ||
     stop "no qemu-aarch64 (Debian: apt-get install qemu-user-static)"
 
+# Left over from an attempt that was cut short; another version of a package beside it would be unpacked as well.
+rm -rf "$apt" "$root" "$folder/wheels"
 mkdir -p "$apt/lists" "$apt/state" "$apt/cache/archives/partial"
 : >"$apt/status"
 arm64() {
@@ -44,7 +46,6 @@ arm64 apt-get install -y --download-only --no-install-recommends \
     "python$version" "libpython$version-dev" libc6-dev libstdc++6 doctest-dev >>"$apt/log" 2>&1 ||
     stop "the arm64 packages cannot be downloaded, see $apt/log"
 
-rm -rf "$root"
 for directory in bin lib sbin; do
     mkdir -p "$root/usr/$directory"
     ln -s "usr/$directory" "$root/$directory"
