@@ -146,7 +146,7 @@ std::vector<int> Machine::goals(std::size_t servo, std::size_t from) const {
 }
 
 bool Machine::torque() const {
-    return std::all_of(std::begin(line.servos), std::end(line.servos),
+    return std::all_of(std::begin(line.servos), std::begin(line.servos) + table.count,
                        [](const emulated_servo& servo) { return servo.registers[FEETECH_TORQUE_ENABLE] == 1; });
 }
 

@@ -55,7 +55,7 @@ struct Machine {
     // Among what the servos were told since `from`.
     std::size_t told(std::size_t from = 0) const;
     std::vector<int> goals(std::size_t servo, std::size_t from = 0) const;
-    bool torque() const;  // of every servo
+    bool torque() const;  // of every servo of the arm
     bool any_torque() const;
 
     const bridge_gate& gate() const { return *box_gate(); }
