@@ -20,6 +20,9 @@ tests/aarch64/sysroot.sh "$debian" "$python"
 version=$(cat "$debian/sysroot/complete")
 suffix=$("$debian/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 
+# Afresh: with another interpreter than last time pybind11 forgets the suffix, and this machine's own modules would be
+# overwritten.
+rm -f build/aarch64/CMakeCache.txt
 cmake --preset aarch64 -DEDGEARM_PYTHON=ON -DPython_EXECUTABLE="$("$python" -c 'import sys; print(sys.executable)')" \
     -DPython_INCLUDE_DIR="$debian/sysroot/usr/include/python$version" \
     -DPYTHON_MODULE_EXTENSION="$suffix" -DPYTHON_MODULE_DEBUG_POSTFIX= -DPYTHON_IS_DEBUG=OFF
