@@ -71,7 +71,7 @@ test-socketcan: $(STAMPS)/built $(STAMPS)/debian-tests ## Run the SocketCAN link
 	$(BIN)/cmake --build --preset dev --target edgearm_vcan_tests
 	tests/native/vcan/run.sh build/dev
 
-test-aarch64: $(STAMPS)/built $(STAMPS)/debian-aarch64 ## Cross-compile for aarch64 and run the tests emulated (many minutes; says why if it cannot)
+test-aarch64: $(STAMPS)/built $(STAMPS)/debian-aarch64 ## Cross-compile for aarch64 and run the tests emulated (minutes; says why if it cannot)
 	tests/aarch64/run.sh $(BIN)/python
 
 coverage-safety: ## Line and branch coverage of the safety folder: fails below 100 %
