@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from edge.errors import PolicyError
 from edge.manifest import Images, PolicyPart, Rates, Tensor
 from edge.policy.backends import open_backend
+from edge.policy.contract import read_contract
 from edge.policy.policy import Policy
 from edge.tabletop import API
 from edge.types import Frame, Observation, Pose
@@ -129,6 +130,13 @@ def test_a_graph_that_is_not_the_one_in_the_manifest_is_refused(tmp_path: Path) 
     said = PolicyPart("policy.onnx", (Tensor("joints", "float32", (1, 7), "state/joint/position"),), ())
     with pytest.raises(PolicyError, match="other inputs"):
         open_policy(write_graph(tmp_path / "policy.onnx"), part=said)
+
+
+def test_a_policy_that_sees_nothing_is_refused() -> None:
+    outputs = {"chunk": ("float32", (1, 16, 6))}
+    with pytest.raises(PolicyError, match="takes no image") as caught:
+        read_contract({"joints": ("float32", (1, 6))}, outputs, RATES, Images(policy=None, planner=IMAGES.planner))
+    assert "joints float32[1, 6]" in caught.value.got
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,13 @@ def read_contract(inputs: Signature, outputs: Signature, rates: Rates, images: I
             raise PolicyError(
                 "the policy graph takes too long a history", expected=f"1 to {LONGEST} observations", got=str(history)
             )
+        if not contract.cameras:
+            raise PolicyError(
+                "the policy graph takes no image",
+                expected="a camera's: uint8 (1, height, width, 3)",
+                got=_listed(inputs),
+                fix="a policy that sees nothing cannot tell when it is wrong: export one with a camera",
+            )
     same("inputs", contract.inputs(), inputs)
     same("outputs", contract.outputs(rates), outputs)
     return contract
