@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ FIRMWARE = ROOT / "firmware_bridge/firmware"
 _STEP_S = 0.004
 _POSE = (2048, 1500, 2400, 2900, 2048, 2300)
 _SLOWER = 4  # device time than ours: a busy machine has time to be in time
+_IO_PRIORITY = 50  # as the emulated servos'
 _GRACE_MS = 400  # that the firmware's clock waits for a computer, or a servo, kept from its turn
 
 
@@ -139,6 +141,10 @@ def qemu(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[b
     command += ["-chardev", f"pipe,id=bus,path={servos.port}", "-serial", "chardev:bus"]
     command += ["-chardev", "stdio,id=buttons,signal=off", "-serial", "chardev:buttons", "-kernel", program]
     with started(command, r"redirected to (\S+) \(label upward\)") as both:
+        # Its thread for input and output, not the one that computes: bytes come to the firmware at once, and what has
+        # to wait for a processor is the firmware's time. Without the right to it this needs a machine with little to do.
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(both[0].pid, os.SCHED_FIFO, os.sched_param(_IO_PRIORITY))
         yield both
 
 
