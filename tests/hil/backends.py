@@ -142,7 +142,7 @@ def qemu(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[b
     command += ["-chardev", "stdio,id=buttons,signal=off", "-serial", "chardev:buttons", "-kernel", program]
     with started(command, r"redirected to (\S+) \(label upward\)") as both:
         # Its thread for input and output, not the one that computes: bytes come to the firmware at once, and what has
-        # to wait for a processor is the firmware's time. Without the right to it this needs a machine with little to do.
+        # to wait for a processor is the firmware's time. Without this right a machine must have little else to do.
         with contextlib.suppress(PermissionError):
             os.sched_setscheduler(both[0].pid, os.SCHED_FIFO, os.sched_param(_IO_PRIORITY))
         yield both
