@@ -144,7 +144,7 @@ def qemu(program: Path, servos: BusProcess) -> Iterator[tuple[subprocess.Popen[b
         # Its thread for input and output, not the one that computes: bytes come to the firmware at once, and what has
         # to wait for a processor is the firmware's time. Without this right a machine must have little else to do.
         with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(both[0].pid, os.SCHED_FIFO, os.sched_param(_IO_PRIORITY))
+            os.sched_setscheduler(both[0].pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_IO_PRIORITY))
         yield both
 
 
