@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import select
@@ -32,6 +33,7 @@ ACCEPTED, WRONG_CONFIG, STALE, NOT_ARMED, WRONG_LATCH, FAULT_PRESENT = 0, 4, 7, 
 
 _PATIENCE_S = 120.0
 _EXPIRY_MS = 100
+_HELLO_AGAIN = 50  # states
 
 
 class Computer:
@@ -109,7 +111,13 @@ class Computer:
         self.reply = None
         hello = Hello(len(self.table.joints), self.table.tick_us, self.session, self.table.config)._replace(**other)
         self.send(hello)
-        self.wait(lambda _: self.reply is not None)
+        waited = itertools.count(1)
+
+        def again() -> None:
+            if next(waited) % _HELLO_AGAIN == 0:  # it, or its reply, was lost: a hello may be repeated
+                self.send(hello)
+
+        self.wait(lambda _: self.reply is not None, again)
         assert self.reply is not None
         return self.reply
 
