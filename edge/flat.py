@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.config import Budgets
 from edge.errors import TaskError
 from edge.executive import DEFAULT_BUDGETS, DEFAULT_NUMBERS, Event, Infers, State
 from edge.manifest import MonitorNumbers
 from edge.policy.headway import Headway
+from edge.policy.stillness import Stillness
 from edge.types import Chunk, Observation
 
 _NO_CALL = np.zeros(5, np.int32)
@@ -59,8 +59,8 @@ class Flat:
         """Everything that happened in this task, oldest first; only ever appended to."""
         self._headway = Headway()
         self._agreed = 0
-        self._begun_ns = self._moved_ns = 0
-        self._joints: NDArray[np.float64] | None = None
+        self._begun_ns = 0
+        self._stillness = Stillness(self._numbers.rest_within)
 
     @property
     def over(self) -> bool:
@@ -78,7 +78,8 @@ class Flat:
         self._reset(task)
         self._memory.clear(task)
         self.state = State.ACTING
-        self._begun_ns = self._moved_ns = now_ns
+        self._begun_ns = now_ns
+        self._stillness.begin(now_ns)
         self._say(now_ns, "task", task)
 
     def resume(self, now_ns: int) -> None:
@@ -95,12 +96,11 @@ class Flat:
         newest = self._policy.infer(observation, _NO_CALL, None)
         chunk = self._headway.choose(observation, newest)
         numbers = self._numbers
-        if not self._rests(observation, chunk):
-            self._moved_ns = observation.time_ns
+        self._stillness.update(observation, chunk)
         self._agreed = self._agreed + 1 if newest.finished >= numbers.finished_probability else 0
         if self._agreed >= numbers.finished_count:
             self._end(State.FINISHED, "the policy says it is done", now_ns)
-        elif observation.time_ns - self._moved_ns >= numbers.rest_for_s * 1e9:
+        elif observation.time_ns - self._stillness.moved_ns >= numbers.rest_for_s * 1e9:
             self._end(State.FINISHED, "the policy lets the arm rest", now_ns)
         elif now_ns - self._begun_ns >= self._budgets.task_s * 1e9:
             self._end(State.FAILED, f"not done within {self._budgets.task_s:g} s", now_ns)
@@ -110,13 +110,6 @@ class Flat:
         """Ends the task from outside: a person, a camera, the link."""
         if not self.over:
             self._end(State.FAILED, reason, now_ns)
-
-    def _rests(self, observation: Observation, chunk: Chunk) -> bool:
-        before, self._joints = self._joints, observation.joints
-        if before is None:
-            return False
-        most = max(np.abs(observation.joints - before).max(), np.ptp(chunk.joints, axis=0).max())
-        return bool(most <= self._numbers.rest_within)
 
     def _end(self, state: State, reason: str, now_ns: int) -> None:
         self.state, self.reason = state, reason

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from edge._core import Arm, ControlLoop, LoopConfig
@@ -26,6 +30,15 @@ def still(start_ns: int, joints: ArrayLike, horizon: int = 16) -> Chunk:
 def line(start_ns: int, start: ArrayLike, step: ArrayLike, horizon: int = 16) -> Chunk:
     """Leave `start` (6,) by `step` (6,) a target."""
     return chunk(start_ns, np.asarray(start) + np.outer(np.arange(1, horizon + 1), np.asarray(step)))
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Waits for something that has to happen; how long it takes on a busy machine is not the point."""
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail(f"never: {what}")
 
 
 class Bench:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hil import backends
-from native_arm import MS, line
+from native_arm import MS, eventually, line
 from wire import GOAL_POSITION, SYNC_WRITE, TORQUE_ENABLE, Wire
 
 from edge._core import BRIDGE_PROTOCOL, Arm, ControllerPort, ControllerState, ControlLoop, Driver, LoopConfig
@@ -36,21 +36,13 @@ from edge.errors import ArmError, ConfigError, LinkError
 from edge.tabletop import API
 from firmware_bridge.arm_table import arm_table
 from firmware_bridge.emulators import BusProcess
+from firmware_bridge.emulators.host_firmware import build_host_firmware
 
 ROOT = Path(__file__).resolve().parents[1]
 GRACE_MS = "3000"
 ARM = Arm(SO101_BRIDGE)
 CONFIG = arm_table(json.loads(SO101.read_text("utf-8"))).config
 STOPPED = "the microcontroller has the arm stopped: "
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Waits for something that has to happen; how long it takes on a busy machine is not the point."""
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail(f"never: {what}")
 
 
 @dataclass
@@ -86,7 +78,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return backends.build_host(tmp_path_factory.mktemp("firmware"))
+    return build_host_firmware(tmp_path_factory.mktemp("firmware"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_arm import MS, line
+from native_arm import MS, eventually, line
 
 from edge._core import Arm, ControlLoop, Driver, LoopConfig
 from edge.arm import DAMIAO_BENCH, SO101, DamiaoDrive, load_description
@@ -30,15 +30,6 @@ ARM = Arm(DAMIAO_BENCH)
 PERIOD_NS = 20 * MS
 """Of the bus: the emulator is a thread of this process."""
 OVERVOLTAGE = 8
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Waits for something that has to happen; how long it takes on a busy machine is not the point."""
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail(f"never: {what}")
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import gc
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from native_arm import ARM, MS, line
+from native_arm import ARM, MS, eventually, line
 from test_cameras import Server
 from test_policy import write_graph
 from test_run import STANDING, TASK, bundle_of
@@ -35,14 +35,6 @@ from firmware_bridge.emulators import BusProcess
 
 GOAL, TORQUE = 42, 40
 PATIENT = LoopConfig(feedback_timeout_ns=1000 * MS, watchdog_ns=3000 * MS, stall_ns=5000 * MS)
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail(f"never: {what}")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 #include "bridge_arm.hpp"
 #include "bridge_words.hpp"
 #include "damiao_arm.hpp"
+#include "error.hpp"
 #include "feetech_arm.hpp"
 
 namespace edgearm {
@@ -47,6 +48,11 @@ const Kind& kind_of(const Arm& arm) {
 }
 
 }  // namespace
+
+void not_still(const std::string& path) {
+    throw Error(Error::Kind::arm, "the arm on " + path + " does not stand still", "two readings that agree",
+                "joints that move by more than 0.05 rad between readings", "hold the arm still and start again");
+}
 
 std::unique_ptr<ArmLink> open_arm(const Arm& arm, const std::string& port, LinkStats& stats) {
     return kind_of(arm).open(arm, port, stats);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -38,6 +39,28 @@ private:
     Joints value_{};
     std::array<std::int64_t, kJoints> time_ns_{};
 };
+
+// Reads until two readings in a row agree to within PlausibilityGate::kMargin; none when they never do. For set-up.
+template <class Read>
+std::optional<Joints> read_twice_alike(Read read) {
+    constexpr int kReadings = 4;
+    Joints before = read();
+    for (int reading = 1; reading < kReadings; ++reading) {
+        const Joints now = read();
+        bool alike = true;
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            alike = alike && std::abs(now[i] - before[i]) <= PlausibilityGate::kMargin;
+        }
+        before = now;
+        if (alike) {
+            return now;
+        }
+    }
+    return std::nullopt;
+}
+
+// Throws Error(arm): when it gave none.
+[[noreturn]] void not_still(const std::string& path);
 
 // What the arm is to do in this cycle.
 struct Goals {

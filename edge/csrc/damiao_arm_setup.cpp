@@ -109,9 +109,7 @@ void DamiaoArm::identify() {
 }
 
 Joints DamiaoArm::measure() {
-    Joints before{};
-    bool agreed = false;
-    for (int attempt = 0; attempt <= kTries && !agreed; ++attempt) {
+    const std::optional<Joints> pose = read_twice_alike([this] {
         Joints now{};
         for (std::size_t i = 0; i < kJoints; ++i) {
             damiao_feedback feedback{};
@@ -125,12 +123,8 @@ Joints DamiaoArm::measure() {
             note_status(i, feedback.status);
             now[i] = position(i, feedback);
         }
-        agreed = attempt > 0;
-        for (std::size_t i = 0; i < kJoints; ++i) {
-            agreed = agreed && std::abs(now[i] - before[i]) <= PlausibilityGate::kMargin;
-        }
-        before = now;
-    }
+        return now;
+    });
     std::string faults;
     for (std::size_t i = 0; i < kJoints; ++i) {
         if (damiao_status_is_fault(status_[i]) && status_[i] != DAMIAO_LOST_COMMANDS) {
@@ -141,14 +135,13 @@ Joints DamiaoArm::measure() {
         throw Error(Error::Kind::arm, "the arm on " + path() + " has a fault", "motors without a fault", faults,
                     "remove the cause (supply, load, heat), then switch the motors' power off and on");
     }
-    if (!agreed) {
-        throw Error(Error::Kind::arm, "the arm on " + path() + " does not stand still", "two readings that agree",
-                    "joints that move by more than 0.05 rad between readings", "hold the arm still and start again");
+    if (!pose) {
+        not_still(path());
     }
-    gate_.reset(before, monotonic_ns());
-    newest_ = before;
+    gate_.reset(*pose, monotonic_ns());
+    newest_ = *pose;
     fresh_.fill(false);
-    return before;
+    return *pose;
 }
 
 // A motor may go on, when it is enabled, with the command that it had before it was disabled: it is given one that is

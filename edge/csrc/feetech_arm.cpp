@@ -122,28 +122,21 @@ void FeetechArm::compare_calibration() {
 }
 
 Joints FeetechArm::measure() {
-    Joints before{};
-    bool agreed = false;
-    for (int attempt = 0; attempt <= kTries && !agreed; ++attempt) {
+    const std::optional<Joints> pose = read_twice_alike([this] {
         Joints now{};
         for (std::size_t i = 0; i < kJoints; ++i) {
             now[i] = position(arm_, i, ask(i, FEETECH_PRESENT_POSITION, 2, "its position"));
         }
-        agreed = attempt > 0;
-        for (std::size_t i = 0; i < kJoints; ++i) {
-            agreed = agreed && std::abs(now[i] - before[i]) <= PlausibilityGate::kMargin;
-        }
-        before = now;
-    }
+        return now;
+    });
     publish_counters();
-    if (!agreed) {
-        throw Error(Error::Kind::arm, "the arm on " + path() + " does not stand still", "two readings that agree",
-                    "joints that move by more than 0.05 rad between readings", "hold the arm still and start again");
+    if (!pose) {
+        not_still(path());
     }
-    gate_.reset(before, monotonic_ns());
-    newest_ = before;
+    gate_.reset(*pose, monotonic_ns());
+    newest_ = *pose;
     fresh_.fill(false);
-    return before;
+    return *pose;
 }
 
 void FeetechArm::write(std::size_t joint, std::uint8_t address, std::span<const std::uint8_t> data, const char* doing) {

@@ -12,11 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.api import Outcome
 from edge.manifest import MonitorNumbers
+from edge.policy.stillness import Stillness
 from edge.types import Chunk, Observation
 
 GRIPPER = 5
@@ -106,8 +104,7 @@ class SubtaskMonitor:
         self._opened = False
         self._held = False
         self._unheld_since = 0
-        self._joints: NDArray[np.float64] | None = None
-        self._moved_ns = 0
+        self._stillness = Stillness(numbers.rest_within)
 
     @property
     def holding(self) -> bool:
@@ -116,7 +113,8 @@ class SubtaskMonitor:
 
     def begin(self, kind: Kind, now_ns: int) -> None:
         """Starts watching a new call. What the gripper holds carries over."""
-        self._kind, self._begun_ns, self._unheld_since, self._moved_ns = kind, now_ns, now_ns, now_ns
+        self._kind, self._begun_ns, self._unheld_since = kind, now_ns, now_ns
+        self._stillness.begin(now_ns)
         self._agreed, self._opened, self._held = 0, False, self.holding
 
     def update(self, observation: Observation, chunk: Chunk) -> Seen:
@@ -128,8 +126,7 @@ class SubtaskMonitor:
         measured = float(observation.joints[GRIPPER])
         commanded = measured if self._chunk is None else commanded_at(self._chunk, now_ns)
         self._chunk = chunk
-        if not self._rests(observation, chunk):
-            self._moved_ns = now_ns
+        self._stillness.update(observation, chunk)
         grip = self._sense.update(commanded, measured, now_ns)
         self._agreed = self._agreed + 1 if chunk.finished >= self._numbers.finished_probability else 0
         self._opened |= measured >= self._numbers.held_below and (self._kind is not Kind.PLACE or self._held)
@@ -141,7 +138,7 @@ class SubtaskMonitor:
 
     def _outcome(self, grip: Grip, now_ns: int) -> Outcome | None:
         said = self._agreed >= self._numbers.finished_count
-        finished = said or now_ns - self._moved_ns >= self._rest_ns
+        finished = said or now_ns - self._stillness.moved_ns >= self._rest_ns
         unheld = now_ns - self._unheld_since >= self._empty_ns
         if self._kind is Kind.GRASP:
             if finished and (grip is Grip.HELD or self._opened):
@@ -158,14 +155,6 @@ class SubtaskMonitor:
         elif said:
             return Outcome.OK
         return Outcome.TIMEOUT if self._overdue(now_ns) else None
-
-    def _rests(self, observation: Observation, chunk: Chunk) -> bool:
-        """Whether the arm has not moved since the reading before and the policy does not ask it to."""
-        before, self._joints = self._joints, observation.joints
-        if before is None:
-            return False
-        most = max(np.abs(observation.joints - before).max(), np.ptp(chunk.joints, axis=0).max())
-        return bool(most <= self._numbers.rest_within)
 
     def _overdue(self, now_ns: int) -> bool:
         return now_ns - self._begun_ns >= self._budget_ns

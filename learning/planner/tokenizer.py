@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -33,11 +33,7 @@ def corpus() -> Iterator[str]:
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE with SmolLM2's way of cutting text, as docs/planner-format.md asks. Deterministic."""
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    core.decoder = decoders.ByteLevel()
+    core = byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=MAX_VOCABULARY,
         special_tokens=list(SPECIAL_TOKENS),
@@ -45,12 +41,27 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     core.train_from_iterator(corpus(), trainer)
+    return wrapped(core, SPECIAL_TOKENS)
+
+
+def byte_level(model: models.BPE) -> Tokenizer:
+    """A tokenizer that cuts text as SmolLM2's does."""
+    core = Tokenizer(model)
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    return core
+
+
+def wrapped(core: Tokenizer, special: Iterable[str]) -> PreTrainedTokenizerFast:
+    """As transformers takes it, with these special tokens, `END_TOKEN` among them."""
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=END_TOKEN,
         eos_token=END_TOKEN,
         pad_token=END_TOKEN,
-        additional_special_tokens=[t for t in SPECIAL_TOKENS if t != END_TOKEN],
+        additional_special_tokens=[token for token in special if token != END_TOKEN],
         clean_up_tokenization_spaces=False,
     )
 

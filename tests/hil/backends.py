@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.emulators import BusProcess, KinematicServos, McuProcess, ServoBlock
+from firmware_bridge.emulators.host_firmware import build_host_firmware, compile_firmware
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware_bridge/firmware"
@@ -47,22 +48,11 @@ class Backend:
     press: Callable[[bytes], None] | None = None
 
 
-def build_host(folder: Path) -> Path:
-    """The firmware as a program of this machine."""
-    return _compiled(folder / "edgearm_firmware_host", FIRMWARE / "ports/host/main.c")
-
-
 def build_twin(folder: Path) -> Path:
     """The firmware as a library that a test moves on, tick by tick."""
-    return _compiled(folder / "firmware_twin.so", Path(__file__).with_name("firmware_twin.c"), "-shared", "-fPIC")
-
-
-def _compiled(output: Path, port: Path, *flags: str) -> Path:
-    bridge = ROOT / "firmware_bridge"
-    include = [f"-I{bridge / part}" for part in ("firmware", "codec", "safety")]
-    sources = [*FIRMWARE.glob("*.c"), port, *(bridge / "codec").glob("*.c"), *(bridge / "safety").glob("*.c")]
-    subprocess.run(["cc", "-std=c99", "-O2", *flags, *include, *sources, "-lm", "-o", output], check=True)
-    return output
+    return compile_firmware(
+        folder / "firmware_twin.so", Path(__file__).with_name("firmware_twin.c"), "-shared", "-fPIC"
+    )
 
 
 def build_qemu(folder: Path) -> Path:
@@ -180,5 +170,5 @@ def board() -> Backend:
     return Backend("board", port)
 
 
-BUILDERS = {"host": build_host, "qemu": build_qemu}
+BUILDERS = {"host": build_host_firmware, "qemu": build_qemu}
 STARTERS = {"host": host, "qemu": qemu}

@@ -20,6 +20,7 @@ from wire import GOAL_POSITION, SYNC_READ, SYNC_WRITE, TORQUE_ENABLE, Wire
 
 from edge.arm import SO101
 from firmware_bridge.arm_table import arm_table
+from firmware_bridge.emulators.host_firmware import build_host_firmware
 from hil import backends
 from hil.computer import BUSY, EXPIRED, NOT_ARMED, STOPPED, Computer
 
@@ -60,7 +61,7 @@ def quiet(wire: Wire) -> None:
 def test_the_arm_brakes_stays_on_and_hears_nothing_more(how: signal.Signals, tmp_path: Path) -> None:
     table = arm_table(json.loads(SO101.read_text("utf-8")))
     wire = Wire(tmp_path / "wire")
-    program = backends.build_host(tmp_path)
+    program = build_host_firmware(tmp_path)
     with backends.emulated_servos(wire.path) as servos, backends.host(program, servos) as (_, port):
         licence = tmp_path / "may arm"
         licence.touch()

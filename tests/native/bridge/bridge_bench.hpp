@@ -14,6 +14,7 @@
 #include "control_loop.hpp"
 #include "error.hpp"
 #include "firmware_line.hpp"
+#include "toy_arm.hpp"
 
 namespace edgearm::test {
 
@@ -56,16 +57,7 @@ struct Bench {
 
     // Every joint leaves where it is by `step` a target of 50 ms.
     bool move(double step, std::size_t horizon = 16) {
-        const Joints from = loop.published().commanded;
-        Chunk chunk;
-        chunk.horizon = horizon;
-        chunk.start_ns = now;
-        chunk.period_ns = 50 * kStep;
-        for (std::size_t knot = 0; knot < horizon; ++knot) {
-            for (std::size_t i = 0; i < kJoints; ++i) {
-                chunk.joints[knot][i] = from[i] + step * (i + 1 == kJoints ? 0.3 : 1) * static_cast<double>(knot + 1);
-            }
-        }
+        const Chunk chunk = test::leaving(loop.published().commanded, now, step, horizon, 0.3);
         return loop.offer(chunk).chunk_id != 0;
     }
 
