@@ -37,7 +37,7 @@ class Disturbance(Enum):
     SILENCE = "silence"
     """The bus is silent for 100 ms: the arm holds, and goes on."""
     CABLE = "cable"
-    """The bus is silent for longer than the watchdog allows: a fault, which somebody has to clear."""
+    """The bus is silent for longer than the watchdog allows: a fault. Somebody clears it and gives the task again."""
     STOP = "stop"
     """Somebody says stop, and gives the task again."""
     FLOOD = "flood"
@@ -98,13 +98,15 @@ class ServiceBench:
         return counts
 
     def do(self, text: str, disturbance: Disturbance | None, delay_s: float) -> str:
-        """Does a task; returns the reason of its end."""
+        """Does a task, and again if it was stopped on purpose; returns the reason of its end."""
         timer = threading.Timer(delay_s, self._disturb, (disturbance,))
         timer.daemon = True
         timer.start()
         try:
             ended = self._ask_for(text)
-            if disturbance is Disturbance.STOP and "edge stop" in ended:
+            stopped = {Disturbance.STOP: "edge stop", Disturbance.CABLE: "the arm stopped"}
+            if disturbance in stopped and stopped[disturbance] in ended:
+                self._clear()
                 ended = self._ask_for(text)
             return ended
         finally:
@@ -158,14 +160,16 @@ class ServiceBench:
             return client.ask(Request("status"))
 
     def _clear(self) -> None:
-        while self.status()["state"] not in ("idle", "fault"):
-            time.sleep(0.1)
-        while self.status()["state"] == "fault":
+        if self._settled() == "fault":
+            self.faults_cleared += 1
+        while self._settled() == "fault":
             with contextlib.suppress(ServiceError), Client(self.socket) as client:
                 client.ask(Request("clear"))
-                self.faults_cleared += 1
-                return
-            time.sleep(0.5)
+
+    def _settled(self) -> str:
+        while (state := str(self.status()["state"])) not in ("idle", "fault"):
+            time.sleep(0.1)
+        return state
 
     # --- what disturbs it -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,10 @@ from firmware_bridge.emulators import ServoBlock
 from learning.sim.device import DeviceSpec, SimDevice
 from learning.sim.hands import OracleHands
 from learning.sim.plant import Plant, to_ticks
-from learning.sim.scene import Scene
+from learning.sim.scene import Item, Scene
 from learning.sim.serve import Witness
 from learning.sim.world import READY, World
-from learning.tasks import next_call, sample
+from learning.tasks import find, next_call, sample
 
 ROOT = Path(__file__).resolve().parents[1]
 IDS = range(1, 7)
@@ -38,6 +38,10 @@ IDS = range(1, 7)
 
 def _spec(kind: str = "put", seed: int = 7) -> DeviceSpec:
     return DeviceSpec(*sample(kind, np.random.default_rng(seed)))
+
+
+def _moved(item: Item, to: Item) -> Item:
+    return replace(item, x=to.x, y=to.y)
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +194,30 @@ def test_the_judge_remembers_what_happened_between() -> None:
         world.reset(scene)
         witness.look()
     assert witness.answer("judge")["done"] is True
+
+
+def test_the_judge_of_a_table_set_anew_begins_where_things_are_now() -> None:
+    """'swap' asks where things were when it began, which is not where the task before it has left them."""
+    spec, world = _spec("swap"), World()
+    assert spec.task is not None
+    world.reset(spec.scene)
+    witness = Witness(world, spec)
+    first, second = spec.task.objects
+    anew = tuple(replace(item, y=-item.y) for item in world.scene.items)
+    witness.answer("task " + json.dumps({"task": asdict(spec.task), "items": [asdict(item) for item in anew]}))
+    seen = [(item.name, item.x, item.y) for item in world.items()]
+    assert seen == [(item.name, pytest.approx(item.x), pytest.approx(item.y)) for item in anew]
+    assert witness.answer("judge")["done"] is False
+    places = {first: second, second: first}
+    world.rearrange(tuple(_moved(item, find(anew, places.get(item.name, item.name))) for item in anew))
+    assert witness.answer("judge") == {"done": True, "held": None}
+
+
+def test_other_objects_than_the_scenes_are_refused() -> None:
+    world = World()
+    world.reset(_spec().scene)
+    with pytest.raises(ValueError, match="other objects"):
+        world.rearrange(world.scene.items[:-1])
 
 
 def test_an_unknown_request_is_told_so() -> None:

@@ -102,6 +102,7 @@ class World:
             joint = self.model.joint(self.model.body(self._body[item.name]).jntadr[0])
             self._stand(self._body[item.name], item)
             self.data.qvel[joint.dofadr[0] : joint.dofadr[0] + 6] = 0.0
+        mujoco.mj_kinematics(self.model, self.data)  # or `items` would say until the next step where they were
 
     def advance(self, joints: NDArray[np.float64], seconds: float = table.TIMESTEP_S) -> None:
         """Hold one goal (6,) for a while, rounded to whole physics steps."""
