@@ -18,6 +18,8 @@ DEBIAN := build-essential libegl1 libgl1-mesa-dri
 DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests openssl shellcheck systemd
 # What `make test-aarch64` builds with and runs on; the aarch64 system itself is unpacked into build/.
 DEBIAN_AARCH64 := g++-aarch64-linux-gnu qemu-user-static
+# What `make test-systemd` unpacks a system with, and boots it in.
+DEBIAN_SYSTEMD := debootstrap systemd-container
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
 NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/* firmware_bridge/table/*)
 
@@ -29,10 +31,10 @@ REPEAT ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan test-aarch64 coverage-safety coverage-codec coverage-firmware firmware hil mutation-safety mutation-firmware prove-safety fuzz clean
+.PHONY: help setup build test check lint types native pytest demo format sanitize test-socketcan test-aarch64 test-systemd coverage-safety coverage-codec coverage-firmware firmware hil mutation-safety mutation-firmware prove-safety fuzz clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/built ## Set up .venv with everything, and build the native core
 
@@ -74,6 +76,9 @@ test-socketcan: $(STAMPS)/built $(STAMPS)/debian-tests ## Run the SocketCAN link
 test-aarch64: $(STAMPS)/built $(STAMPS)/debian-aarch64 ## Cross-compile for aarch64 and run the tests emulated (minutes; says why if it cannot)
 	tests/aarch64/run.sh $(BIN)/python
 
+test-systemd: $(STAMPS)/built $(STAMPS)/debian-systemd ## Boot Debian in a container, install the service there, crash and reboot it (minutes; as root)
+	tests/machine/run.sh $(BIN)/python
+
 coverage-safety: ## Line and branch coverage of the safety folder: fails below 100 %
 	tests/safety/coverage.sh
 
@@ -113,9 +118,13 @@ clean: ## Remove what was built; keeps .venv, data and runs
 
 # --- set-up, one stamp a step ------------------------------------------------------------------------------------------
 
-$(STAMPS)/debian $(STAMPS)/debian-tests $(STAMPS)/debian-aarch64:
+$(STAMPS)/debian: WANTED = $(DEBIAN)
+$(STAMPS)/debian-tests: WANTED = $(DEBIAN_TESTS)
+$(STAMPS)/debian-aarch64: WANTED = $(DEBIAN_AARCH64)
+$(STAMPS)/debian-systemd: WANTED = $(DEBIAN_SYSTEMD)
+$(STAMPS)/debian $(STAMPS)/debian-tests $(STAMPS)/debian-aarch64 $(STAMPS)/debian-systemd:
 	@mkdir -p $(STAMPS)
-	@missing=$$(for p in $(if $(filter %-tests,$@),$(DEBIAN_TESTS),$(if $(filter %-aarch64,$@),$(DEBIAN_AARCH64),$(DEBIAN))); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	@missing=$$(for p in $(WANTED); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -z "$$missing" ]; then :; \
 	elif ! command -v apt-get >/dev/null; then echo "not Debian: install what corresponds to:" $$missing; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends $$missing; \

@@ -2,11 +2,9 @@
 
     python benchmarks/precision.py models/reference/policy.onnx --calibration-data data/tabletop
 
-All graphs are evaluated in turns on the same observations, on one thread. The peak is the best of many float32
-products of 1024 x 1024 matrices, the bandwidth the best of many copies of 256 MB (read and written), on one thread.
-Shares are of processor time, so that a busy machine changes them little; the times are by the clock and do change.
-The share of the peak counts the multiplications and additions of convolutions and products; the share of the bandwidth
-counts the weights as stored, each read once.
+All graphs are evaluated in turns on the same observations, on one thread. Shares are of what the machine does at best
+(benchmarks/limits.py) and of processor time, so that a busy machine changes them little; the times are by the clock and
+do change. The share of the bandwidth counts the weights as stored, each read once.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,53 +26,13 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import limits
 from edge.policy.backends.onnx import OnnxBackend
 from export.calibration import Inputs, demonstrations
-from export.graph import Wiring, checked, read
+from export.graph import read
 from export.precision import CALIBRATED_WITH, CHECKED_WITH, PRECISIONS, convert
 
 PRODUCTS = {"Gemm", "MatMul", "QGemm", "FusedGemm", "FusedMatMul", "MatMulIntegerToFloat"}
-
-
-def peak_flops(seconds: float = 2.0) -> float:
-    """Best float32 product of this machine, operations a second of processor time of one thread."""
-    a, b = (np.random.default_rng(0).random((1024, 1024), np.float32) for _ in range(2))
-    out = np.empty_like(a)
-    return 2 * 1024**3 / _best(lambda: np.matmul(a, b, out=out), seconds)
-
-
-def bandwidth(seconds: float = 2.0) -> float:
-    """Best copy of this machine, bytes read and written a second of processor time of one thread."""
-    source, target = np.ones(64 << 20, np.float32), np.zeros(64 << 20, np.float32)
-    return 2 * source.nbytes / _best(lambda: np.copyto(target, source), seconds)
-
-
-def _best(work: Callable[[], object], seconds: float) -> float:
-    best, until = np.inf, time.thread_time() + seconds
-    while time.thread_time() < until:
-        begin = time.thread_time()
-        work()
-        best = min(best, time.thread_time() - begin)
-    return best
-
-
-def operations(model: onnx.ModelProto) -> int:
-    """Multiplications and additions of the convolutions and the products with a constant weight."""
-    model = checked(model)
-    wiring = Wiring(model.graph)
-    shapes = {
-        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.value_info, *model.graph.output)
-    }
-    total = 0
-    for node in model.graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in wiring.constants:
-            weight, out = list(wiring.constants[node.input[1]].dims), shapes[node.output[0]]
-            if node.op_type == "Conv":
-                total += 2 * int(np.prod(out)) * int(np.prod(weight[1:]))
-            else:
-                total += 2 * int(np.prod(out[:-1])) * int(np.prod(weight))
-    return total
 
 
 def weights(model: onnx.ModelProto) -> int:
@@ -115,7 +72,7 @@ def main() -> None:
     model = read(arguments.policy)
     calibration = demonstrations(arguments.calibration_data, CALIBRATED_WITH, "calibrate")
     check = demonstrations(arguments.calibration_data, CHECKED_WITH, "check")
-    flops = operations(model)
+    asked = limits.work(model)
     with tempfile.TemporaryDirectory() as folder:
         keep = arguments.keep or Path(folder)
         keep.mkdir(parents=True, exist_ok=True)
@@ -133,17 +90,18 @@ def main() -> None:
                 if index >= 10:  # the first ones are warm-up
                     spent[precision].append((time.perf_counter() - begin) * 1e3)
                     used[precision].append((time.thread_time() - before) * 1e3)
-        peak, moved = peak_flops(), bandwidth()
-        print(f"{backends['fp32'].name}, one thread; {flops / 1e6:.0f} MFLOP an evaluation")
-        print(f"this machine, one thread: {peak / 1e9:.1f} GFLOP/s float32, {moved / 1e9:.1f} GB/s copied\n")
+        limit = limits.measured(clock=time.thread_time)
+        print(f"{backends['fp32'].name}, one thread; {asked.flops / 1e6:.0f} MFLOP an evaluation")
+        print(f"this machine, one thread: {limit}\n")
         for precision, times in spent.items():
             p50, p99 = np.percentile(times, [50, 99])
             own = float(np.median(used[precision]))
             error = reports[precision]["error"]["chunk"]
+            share = limits.Work(asked.flops, stored[precision])
             print(
                 f"{precision}  p50 {p50:6.2f}  p99 {p99:6.2f}  worst {max(times):6.2f} ms, "
-                f"processor time p50 {own:5.2f} ms (n = {len(times)})\n      {flops / own * 1e3 / peak:.0%} of peak, "
-                f"{stored[precision] / own * 1e3 / moved:.0%} of bandwidth, weights {stored[precision] / 1e6:.1f} MB\n"
+                f"processor time p50 {own:5.2f} ms (n = {len(times)})\n      {share.shares(own / 1e3, limit)}, "
+                f"weights {stored[precision] / 1e6:.1f} MB\n"
                 f"      chunk from fp32: median {error['median']:.1e}, p99 {error['p99']:.1e}, "
                 f"worst {error['worst']:.1e} rad (n = {len(check)})"
             )

@@ -52,6 +52,7 @@ put() {
 	CHANGED=1
 }
 has_systemd() { [ -d /run/systemd/system ]; }
+has_udev() { [ -S /run/udev/control ]; } # not in a container
 
 board() {
 	# Prints the CUDA architecture of a Jetson, nothing elsewhere.
@@ -157,8 +158,12 @@ service() {
 		return
 	fi
 	run systemctl daemon-reload
-	run udevadm control --reload
-	run udevadm trigger --subsystem-match=tty --subsystem-match=misc
+	if has_udev; then
+		run udevadm control --reload
+		run udevadm trigger --subsystem-match=tty --subsystem-match=misc
+	else
+		say note "udev does not run here: devices get no lasting names"
+	fi
 	run systemctl enable --quiet edgearm
 	if [ "$START" = 1 ]; then
 		verb=start
@@ -173,7 +178,7 @@ uninstall() {
 	[ "$(readlink /usr/local/bin/edge || true)" != "$PREFIX/venv/bin/edge" ] || run rm -f /usr/local/bin/edge
 	if has_systemd; then
 		run systemctl daemon-reload
-		run udevadm control --reload
+		if has_udev; then run udevadm control --reload; fi
 	fi
 	if [ "$PURGE" = 1 ]; then
 		run rm -rf "$CONFIG" "$STATE"

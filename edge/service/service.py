@@ -193,7 +193,10 @@ class Service:
             self._phase, self._status = Phase.RUNNING, Status(task=job.task or "")
             self._policy_s = self._main_s = time.monotonic()
         self._jobs.put(job)
-        return {"ok": True, "accepted": job.task or f"resume {job.resume}"}
+        return {
+            "ok": True,
+            "accepted": job.task or f"resume {job.resume.name if isinstance(job.resume, Path) else 'the newest run'}",
+        }
 
     def _directory(self, run: str) -> Path | Which:
         if not run:

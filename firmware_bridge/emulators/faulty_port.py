@@ -14,6 +14,7 @@ from types import TracebackType
 
 from firmware_bridge.emulators.faults import FaultPlan
 from firmware_bridge.emulators.faulty_line import FaultyLine
+from firmware_bridge.emulators.pty_pair import open_pty
 from firmware_bridge.emulators.tty_rate import baud_of, set_baud
 
 _READ_BYTES = 4096
@@ -46,9 +47,7 @@ class FaultyPort:
         self._link = link
         self._behind = os.open(behind, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         tty.setraw(self._behind)
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
+        self._master, self._slave = open_pty()
         self._baud = 0
         self.port = os.ttyname(self._slave)
         self._wake, self._waker = os.pipe()

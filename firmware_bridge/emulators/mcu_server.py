@@ -12,7 +12,6 @@ import select
 import signal
 import sys
 import time
-import tty
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +22,7 @@ from firmware_bridge.emulators.faults import FaultPlan
 from firmware_bridge.emulators.faulty_line import FaultyLine
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.mcu import Mcu
+from firmware_bridge.emulators.pty_pair import open_pty
 from firmware_bridge.emulators.server import TAP
 
 _READ_BYTES = 4096
@@ -135,9 +135,7 @@ def main() -> None:
     upward = {way: FaultyLine(plan, way, "cobs") for way in ("requests", "replies")}
     mcu = Mcu(table, ServoBus(block, faults=FaultPlan.of(arguments.fault, arguments.seed)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
-    master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
-    tty.setraw(slave)
-    os.set_blocking(master, False)
+    master, slave = open_pty()
     print(os.ttyname(slave), flush=True)
     with contextlib.ExitStack() as stack:
         # Unbuffered: it is read while this runs.

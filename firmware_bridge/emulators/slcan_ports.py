@@ -7,12 +7,12 @@ import os
 import select
 import threading
 import time
-import tty
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from firmware_bridge.emulators.can_bus import CanBus
+from firmware_bridge.emulators.pty_pair import open_pty
 from firmware_bridge.emulators.slcan import SlcanAdapter
 
 _READ_BYTES = 4096
@@ -45,9 +45,7 @@ class SlcanPorts:
 
     def plug_in(self, index: int) -> None:
         """Gives an adapter a new pty; its link, if it has one, leads there from now on."""
-        master, slave = os.openpty()  # the slave stays open here, so that a client may come and go
-        tty.setraw(slave)
-        os.set_blocking(master, False)
+        master, slave = open_pty()
         with self._changing:
             self._ends[index], self.ports[index] = (master, slave), os.ttyname(slave)
         os.write(self._waker, b"x")

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -143,7 +144,10 @@ def serve(spec: DeviceSpec) -> None:
     angles, goals = world.to_radians(world.joints()), world.data.ctrl
     with (
         BusProcess(
-            position=to_ticks(angles).tolist(), holding=to_ticks(goals).tolist(), registers=_GRIPPER_HOLDS
+            position=to_ticks(angles).tolist(),
+            holding=to_ticks(goals).tolist(),
+            wiretap=Path(spec.wiretap) if spec.wiretap else None,
+            registers=_GRIPPER_HOLDS,
         ) as bus,
         CameraProcess(spec, pose) as cameras,
     ):

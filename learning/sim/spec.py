@@ -27,11 +27,14 @@ class DeviceSpec:
         scene: What stands on the table, and where the cameras and the light are.
         task: What the judge decides about; None: there is nothing to judge.
         camera_hz: Frames a second of each camera.
+        wiretap: A file to which everything is appended that the servos hear, as records of
+            `firmware_bridge.emulators.server.TAP`; empty for none.
     """
 
     scene: Scene
     task: Task | None = None
     camera_hz: float = 25.0
+    wiretap: str = ""
 
     def to_json(self) -> str:
         """One line."""
@@ -46,4 +49,4 @@ class DeviceSpec:
         }
         scene["items"] = tuple(Item(**item) for item in data["scene"]["items"])
         task = data["task"] and Task(**{**data["task"], "objects": tuple(data["task"]["objects"])})
-        return cls(Scene(**scene), task, data["camera_hz"])
+        return cls(Scene(**scene), task, data["camera_hz"], data["wiretap"])
