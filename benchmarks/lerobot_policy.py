@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import limits
 from benchmarks.lerobot_peer import CAMERAS, observation
+from edge.policy.backends.onnx import OnnxBackend
 from export.graph import read, widen_images
 from export.lerobot.checkpoint import Options, open_lerobot
 from export.lerobot.folding import load
@@ -89,14 +90,6 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def open_graph(path: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 @dataclass(frozen=True)
 class Ours:
     """Our graphs of LeRobot's checkpoint: `ddim10`, `ddim1` and the students, with `-int8` behind the name in int8."""
@@ -112,8 +105,8 @@ class Ours:
         feeds["joints"] = (seen["joints"] * SCALE)[None]
         return feeds | ({"noise": seen["noise"][None]} if noise else {})
 
-    def export(self) -> dict[str, Any]:
-        """Sessions by name."""
+    def export(self) -> dict[str, OnnxBackend]:
+        """By name, as the runtime opens them."""
         checkpoint = self.folder / "checkpoint"
         for steps in (10, 1):
             options = Options(units="degrees", hz=30, steps=steps, noise="input")
@@ -126,7 +119,7 @@ class Ours:
             write(source, self.folder / f"{method}.onnx", cases=1)
         for name in ("ddim10", *STUDENTS):
             self._integers(name)
-        return {path.stem: open_graph(path, self.threads) for path in sorted(self.folder.glob("*.onnx"))}
+        return {path.stem: OnnxBackend(path, self.threads) for path in sorted(self.folder.glob("*.onnx"))}
 
     def _integers(self, name: str) -> None:
         model = widen_images(read(self.folder / f"{name}.onnx"))
@@ -139,12 +132,13 @@ class Ours:
 Times = dict[str, list[float]]
 
 
-def measure(lerobot: Peer, ours: Ours, graphs: dict[str, Any], reference: Any, repeat: int) -> tuple[Times, float]:
+def measure(
+    lerobot: Peer, ours: Ours, graphs: dict[str, OnnxBackend], reference: OnnxBackend, repeat: int
+) -> tuple[Times, float]:
     """Seconds by who answered, in turns; and the largest difference from LeRobot, radians."""
     times: Times = defaultdict(list)
     largest = 0.0
-    dtypes = {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
-    blank = {n.name: np.zeros(n.shape, dtypes.get(n.type, np.float32)) for n in reference.get_inputs()}
+    blank = {name: np.zeros(shape, dtype) for name, (dtype, shape) in reference.inputs.items()}
     for turn in range(repeat):
         answer = lerobot.ask("ddim", turn)
         times["theirs"].append(answer["s"])
@@ -152,14 +146,14 @@ def measure(lerobot: Peer, ours: Ours, graphs: dict[str, Any], reference: Any, r
         for name, graph in graphs.items():
             feeds = ours.feeds(turn, noise=name.split("-")[0] not in STUDENTS)
             begin = time.perf_counter()
-            (chunk,) = graph.run(["chunk"], feeds)
+            chunk = graph.run(feeds)["chunk"]
             times[name].append(time.perf_counter() - begin)
             if name == "ddim10":
                 error = float(np.abs(chunk[0] - np.array(answer["actions"])[1:] * SCALE).max())
                 if not error < 1e-3:
                     raise SystemExit(f"the graph and LeRobot disagree by {error:.2g} rad")
                 largest = max(largest, error)
-        times["reference"].append(timed(partial(reference.run, None, blank)))
+        times["reference"].append(timed(partial(reference.run, blank)))
         if turn == 0:
             times["ddpm"] = [lerobot.ask("ddpm", turn)["s"]]
     return times, largest
@@ -215,7 +209,7 @@ def main() -> None:
         graphs = ours.export()
         print(f"{lerobot.about['parameters'] / 1e6:.1f} M parameters, {arguments.threads} thread(s), "
               f"load {os.getloadavg()[0]:.1f}")  # fmt: skip
-        reference = open_graph(arguments.reference, arguments.threads)
+        reference = OnnxBackend(arguments.reference, arguments.threads)
         times, largest = measure(lerobot, ours, graphs, reference, arguments.repeat)
         lerobot.close()
         print("\n".join(table(times)))

@@ -37,9 +37,9 @@ class Disturbance(Enum):
     SILENCE = "silence"
     """The bus is silent for 100 ms: the arm holds, and goes on."""
     CABLE = "cable"
-    """The bus is silent for longer than the watchdog allows: a fault. Somebody clears it and gives the task again."""
+    """The bus is silent for longer than the watchdog allows: a fault. Somebody clears it and resumes."""
     STOP = "stop"
-    """Somebody says stop, and gives the task again."""
+    """Somebody says stop, and resumes."""
     FLOOD = "flood"
     """Clients send garbage to the service's socket for three seconds."""
 
@@ -98,16 +98,17 @@ class ServiceBench:
         return counts
 
     def do(self, text: str, disturbance: Disturbance | None, delay_s: float) -> str:
-        """Does a task, and again if it was stopped on purpose; returns the reason of its end."""
+        """Does a task, and goes on with it if it was stopped on purpose; returns the reason of its end."""
         timer = threading.Timer(delay_s, self._disturb, (disturbance,))
         timer.daemon = True
         timer.start()
         try:
-            ended = self._ask_for(text)
+            ended = self._follow(Request("task", text=text, follow=True))
             stopped = {Disturbance.STOP: "edge stop", Disturbance.CABLE: "the arm stopped"}
             if disturbance in stopped and stopped[disturbance] in ended:
+                timer.join()  # the cable is in again
                 self._clear()
-                ended = self._ask_for(text)
+                ended = self._follow(Request("resume", follow=True))
             return ended
         finally:
             timer.cancel()
@@ -146,9 +147,10 @@ class ServiceBench:
                 raise RuntimeError(f"edge serve ended with status {self._process.returncode}")
             time.sleep(0.1)
 
-    def _ask_for(self, text: str) -> str:
+    def _follow(self, request: Request) -> str:
+        """Gives a command, and returns the reason of the task's end."""
         with Client(self.socket) as client:
-            client.ask(Request("task", text=text, follow=True))
+            client.ask(request)
             for news in client.follow():
                 if "ended" in news:
                     return str(news["ended"]["reason"])

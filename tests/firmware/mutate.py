@@ -20,11 +20,14 @@ sys.path.insert(0, str(TESTS.parent / "safety"))
 from mutate import Mutant, changes, code_lines  # noqa: E402
 
 BRIDGE = TESTS.parents[1] / "firmware_bridge"
-FILES = {
-    name: BRIDGE / folder / name
-    for folder, names in (("firmware", ("drives.c", "firmware.c", "motion.c")), ("codec", ("bridge_gate.c",)))
-    for name in names
-}
+NAMES = {
+    "firmware": ("arm_table.c", "drives.c", "firmware.c", "motion.c", "servo_bus.c"),
+    "codec": (
+        "bridge.c", "bridge_can.c", "bridge_gate.c", "bridge_serial.c", "cobs.c", "crc32.c", "damiao.c", "dynamixel.c",
+        "feetech.c",
+    ),
+}  # fmt: skip
+FILES = {name: BRIDGE / folder / name for folder, names in NAMES.items() for name in names}
 INCLUDE = [
     f"-I{folder}" for folder in (TESTS, TESTS.parent / "codec", *map(BRIDGE.joinpath, ("firmware", "codec", "safety")))
 ]

@@ -43,6 +43,9 @@ class OnnxBackend:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # int8 graphs round what goes into a layer, as TensorRT fuses it. The processor's integer convolutions want what
+        # comes out rounded too; left alone, ONNX Runtime unpacks the weights anew in every run instead of once.
+        options.add_session_config_entry("session.disable_quant_qdq", "0" if cuda else "1")
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         except Exception as problem:  # onnxruntime's own errors share no public base class
