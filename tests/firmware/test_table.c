@@ -36,6 +36,41 @@ static void whatever_differs_shows_in_the_hash(void)
     REQUIRE(arm_config(&other) != config);
 }
 
+/* `n` bytes that count up from `first`, the lowest first. */
+static int64_t counting(int n, int first)
+{
+    uint64_t value = 0;
+    for (int i = n - 1; i >= 0; --i) {
+        value = value << 8 | (unsigned)((first + i) & 0x7F);
+    }
+    return (int64_t)value;
+}
+
+/* No two bytes of a joint are the same. The number is Python's: zlib.crc32 of struct.pack("<BH", count, tick_us), then,
+ * for each joint, of struct.pack("<IB2q4i2q3i", that hash, its fields in their order). */
+static void the_hash_is_of_these_bytes_in_this_order(void)
+{
+    arm_table two = {.count = 2, .tick_us = 0x8182};
+    for (int i = 0; i < 2; ++i) {
+        const int from = 0x10 * i;
+        two.joints[i] = (arm_joint){
+            .servo_id = (uint8_t)(from + 0x11),
+            .limits = {.lower = counting(8, from + 1),
+                       .upper = counting(8, from + 9),
+                       .max_velocity = (int32_t)counting(4, from + 0x11),
+                       .max_acceleration = (int32_t)counting(4, from + 0x15),
+                       .max_jerk = (int32_t)counting(4, from + 0x19),
+                       .release = (int32_t)counting(4, from + 0x1D)},
+            .origin = counting(8, from + 0x21),
+            .scale = counting(8, from + 0x29),
+            .travel = (int32_t)counting(4, from + 0x31),
+            .margin = (int32_t)counting(4, from + 0x35),
+            .tracking = (int32_t)counting(4, from + 0x39),
+        };
+    }
+    REQUIRE(arm_config(&two) == 0x9828B476u);
+}
+
 /* Of the 20 ms of silence: what remains for an order, in whole milliseconds, when the tick that sees it over and the
  * wire have had their time. */
 static void an_order_lives_as_long_as_its_tick_allows(void)
@@ -55,5 +90,6 @@ void test_table(void)
 {
     every_encoder_tick_comes_back();
     whatever_differs_shows_in_the_hash();
+    the_hash_is_of_these_bytes_in_this_order();
     an_order_lives_as_long_as_its_tick_allows();
 }
