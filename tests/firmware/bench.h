@@ -84,6 +84,7 @@ void stays_within(size_t from);
 /* test_*.c */
 void test_table(void);
 void test_targets(void);
+void test_servo_bus(void);
 void test_drives(void);
 void test_power_up(void);
 void test_motion(void);

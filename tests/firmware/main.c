@@ -9,6 +9,7 @@ int main(void)
     make_table();
     test_table();
     test_targets();
+    test_servo_bus();
     test_drives();
     test_power_up();
     test_motion();
