@@ -431,6 +431,9 @@ CanResult = Literal["ok", "timeout", "gone", "corrupt", "refused"]
 `refused`: the bus cannot carry the frame, the controller is off the bus, or the adapter said no, to this frame or to an
 earlier one it had not answered yet."""
 
+def release_memory() -> None:
+    """For when no driver runs: nothing is locked any more, and what malloc keeps for later goes to the system."""
+
 class CanFrame:
     """One frame. Whether a bus can carry it is for `send` to say.
 

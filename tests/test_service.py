@@ -107,6 +107,10 @@ class Manager:
         """Until a call is being done."""
         self.until(lambda: self.ask("status")["call"] != "")
 
+    def locked_kb(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmLck:")))
+
     def runs(self) -> list[Path]:
         return sorted((self.root / "runs").iterdir())
 
@@ -157,6 +161,7 @@ def test_tasks_one_after_the_other_and_the_arm_off_between_them(manage: Callable
         service.until(lambda: service.state() == "idle")
         assert (service.bus.block.torque == 0).all()
         assert len(service.runs()) == number
+        service.until(lambda: service.locked_kb() == 0)  # what a run locks is free to go again
     assert service.ask("stop")["stopped"] == ""
     with pytest.raises(ServiceError, match="pink"):
         service.ask("task", text="put the pink cube on the blue plate")

@@ -106,6 +106,7 @@ void bind_driver(py::module_& module) {
         .def("step_times", [](const Driver& driver) { return buckets(driver.step_times()); })
         .def_property_readonly("running", &Driver::running)
         .def_property_readonly("port", &Driver::port);
+    module.def("release_memory", &release_memory, NoGil());
 }
 
 }  // namespace edgearm::bindings

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -56,6 +57,13 @@ std::string request_locked_memory() {
                "): grant LimitMEMLOCK=infinity in the systemd unit, or CAP_IPC_LOCK";
     }
     return "";
+}
+
+void release_memory() noexcept {
+    ::munlockall();
+#ifdef __GLIBC__
+    ::malloc_trim(0);
+#endif
 }
 
 std::string request_cpu(int cpu) {

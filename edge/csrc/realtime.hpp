@@ -12,6 +12,10 @@ std::string request_fifo(int priority);
 // Keeps this process's pages in memory. Empty when granted, otherwise what to grant.
 std::string request_locked_memory();
 
+// For when no loop runs: nothing is locked any more, and what malloc keeps for later goes back to the system, which it
+// cannot give while it is locked.
+void release_memory() noexcept;
+
 // Keeps the calling thread on one core. Empty when done, otherwise why not.
 std::string request_cpu(int cpu);
 

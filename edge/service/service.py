@@ -9,6 +9,7 @@ Nothing is done by itself: no task is resumed at a start, and after what stopped
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
@@ -106,6 +107,8 @@ class Service:
     # --- main thread ------------------------------------------------------------------------------------------------
 
     def _do(self, job: _Job) -> None:
+        from edge._core import release_memory
+
         outcome, problem = None, ""
         try:
             outcome = run_task(
@@ -127,6 +130,9 @@ class Service:
         ended = {"finished": False, "reason": problem} if outcome is None else asdict(outcome)
         self._server.publish({"ended": ended}, last=True)
         self._notifier.status(self._phase.value + (f": {problem}" if problem else ""))
+        # Months of runs, each with other sizes of everything: what one leaves in pieces the next finds no use for.
+        gc.collect()
+        release_memory()
 
     def _opened(self, config: RunConfig, api: RobotApi, directory: Path, before: EarlierRun | None) -> Machine:
         machine = assemble(config, self._models, self._cameras, directory, before)

@@ -176,6 +176,7 @@ static unsigned told_now(bool *asked)
     feetech_parser_init(&parser, FEETECH_MAX_PARAMS);
     const size_t size = servo_bus_ask(&bus, out, sizeof out);
     REQUIRE(feetech_parser_push(&parser, out, size) == size);
+    REQUIRE(size == 0 || (out[0] == 0xFF && out[1] == 0xFF)); /* nothing in front */
     while (feetech_parser_next(&parser, &frame)) {
         if (frame.code == FEETECH_SYNC_READ) {
             REQUIRE(frame.params[0] == FEETECH_TORQUE_ENABLE && frame.params[1] == SERVO_BLOCK);
@@ -198,23 +199,23 @@ static unsigned told_now(bool *asked)
 static void silent_ones_are_told_now_and_then(void)
 {
     bool asked;
-    for (int round = 0; round < 2; ++round) {
+    for (int joint = 0; joint < SERVOS; ++joint) {
         begins(&table); /* which takes two cycles */
-        misses(2, SERVO_LOST);
+        misses(joint, SERVO_LOST);
         for (int told = 0; told < 7; ++told) {
             while (bus.cycle % SERVO_RETELL != 0) {
                 REQUIRE(told_now(&asked) == 0 && asked);
-                misses(2, 1);
+                misses(joint, 1);
             }
             REQUIRE(told_now(&asked) == 0 && !asked); /* the line falls quiet */
-            misses(2, 1);
-            REQUIRE(told_now(&asked) == (told < SERVO_RETELL_ALL ? (unsigned)ALL : 1u << 2) && asked);
-            misses(2, 1);
+            misses(joint, 1);
+            REQUIRE(told_now(&asked) == (told < SERVO_RETELL_ALL ? (unsigned)ALL : 1u << joint) && asked);
+            misses(joint, 1);
         }
         /* Once it is found all are told again, when it is lost the next time; and nobody while all answer. */
-        is_at(2, HERE);
-        is_at(2, HERE);
-        REQUIRE(bus.servos[2].known && bus.retold == 0);
+        is_at(joint, HERE);
+        is_at(joint, HERE);
+        REQUIRE(bus.servos[joint].known && bus.retold == 0);
         for (int cycle = 0; cycle < 2 * SERVO_RETELL; ++cycle) {
             misses(-1, 1);
             REQUIRE(told_now(&asked) == 0 && asked);
@@ -225,6 +226,21 @@ static void silent_ones_are_told_now_and_then(void)
     bus.retold = 3;
     is_at(2, HERE);
     REQUIRE(bus.retold == 3); /* only one that was lost */
+}
+
+/* What of an answer came before the question is not the beginning of an answer to it. */
+static void half_an_answer_does_not_cost_the_next(void)
+{
+    bool asked;
+    uint8_t frame[ANSWER];
+    begins(&table);
+    for (size_t size = 1; size < ANSWER; ++size) {
+        answer_of(table.joints[1].servo_id, 0, 1, HERE, frame);
+        servo_bus_hear(&bus, frame, size);
+        REQUIRE(told_now(&asked) == 0 && asked);
+        misses(-1, 1);
+        REQUIRE(servo_bus_complete(&bus));
+    }
 }
 
 static void each_is_told_its_own(void)
@@ -264,5 +280,6 @@ void test_servo_bus(void)
     answers_may_come_in_any_pieces();
     who_is_not_of_the_arm_is_not_heard();
     silent_ones_are_told_now_and_then();
+    half_an_answer_does_not_cost_the_next();
     each_is_told_its_own();
 }
