@@ -6,6 +6,7 @@ made anew for each.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -263,6 +264,17 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Earl
         models = stack.enter_context(open_models(config, api, bundle))
         machine = assemble(config, models, cameras, directory, resume)
         return replace(machine, _stack=stack.pop_all())
+
+
+def return_memory() -> None:
+    """Between tasks nothing is locked, and memory that nobody uses goes back to the system.
+
+    Months of runs, each with other sizes of everything: what one leaves in pieces the next finds no use for.
+    """
+    from edge._core import release_memory
+
+    gc.collect()
+    release_memory()
 
 
 def _check_port(config: RunConfig) -> None:

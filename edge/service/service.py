@@ -9,7 +9,6 @@ Nothing is done by itself: no task is resumed at a start, and after what stopped
 
 from __future__ import annotations
 
-import gc
 import queue
 import threading
 import time
@@ -24,7 +23,7 @@ from edge.config import RunConfig
 from edge.display import PlainLines
 from edge.earlier import EarlierRun, Which
 from edge.errors import EdgeError, ServiceError
-from edge.machine import Machine, Models, assemble, check_arm
+from edge.machine import Machine, Models, assemble, check_arm, return_memory
 from edge.run_log import Record
 from edge.runtime import Run
 from edge.service.health import Limits, Phase, Signs, unsound
@@ -107,8 +106,6 @@ class Service:
     # --- main thread ------------------------------------------------------------------------------------------------
 
     def _do(self, job: _Job) -> None:
-        from edge._core import release_memory
-
         outcome, problem = None, ""
         try:
             outcome = run_task(
@@ -130,9 +127,7 @@ class Service:
         ended = {"finished": False, "reason": problem} if outcome is None else asdict(outcome)
         self._server.publish({"ended": ended}, last=True)
         self._notifier.status(self._phase.value + (f": {problem}" if problem else ""))
-        # Months of runs, each with other sizes of everything: what one leaves in pieces the next finds no use for.
-        gc.collect()
-        release_memory()
+        return_memory()
 
     def _opened(self, config: RunConfig, api: RobotApi, directory: Path, before: EarlierRun | None) -> Machine:
         machine = assemble(config, self._models, self._cameras, directory, before)
