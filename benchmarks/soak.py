@@ -9,8 +9,8 @@ during a task: the cameras stand still, the bus is silent, somebody says stop, c
 and is cleared. The simulator judges each task by where things are.
 
 Written down every few seconds: the service's resident memory, descriptors and threads, the loop's lateness, the longest
-time for which the watchdog was not fed. Memory growth is the slope of a straight line through what comes after a
-quarter of the time, the first hour at most.
+time for which the watchdog was not fed. Memory growth is the slope of a straight line through the medians of every two
+minutes after a quarter of the time, the first hour at most.
 """
 
 from __future__ import annotations

@@ -434,6 +434,9 @@ earlier one it had not answered yet."""
 def release_memory() -> None:
     """For when no driver runs: nothing is locked any more, and what malloc keeps for later goes to the system."""
 
+def share_memory_pools() -> None:
+    """For a process whose threads come and go, before most of them do: they share two of malloc's pools."""
+
 class CanFrame:
     """One frame. Whether a bus can carry it is for `send` to say.
 

@@ -266,6 +266,16 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Earl
         return replace(machine, _stack=stack.pop_all())
 
 
+def share_memory() -> None:
+    """For a process that does one task after the other, before it opens anything: its threads share what malloc keeps.
+
+    Each task has new threads. Left alone they open a pool each, a few MB now and then for hours.
+    """
+    from edge._core import share_memory_pools
+
+    share_memory_pools()
+
+
 def return_memory() -> None:
     """Between tasks nothing is locked, and memory that nobody uses goes back to the system.
 

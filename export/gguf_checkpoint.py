@@ -145,9 +145,13 @@ def _check_weights(path: Path) -> None:
 
 @contextmanager
 def as_the_converter_wants(checkpoint: Checkpoint) -> Iterator[Path]:
-    """A folder of links to the checkpoint's files, gone after the block."""
+    """A folder of links to the checkpoint's files, of its name, which the converter writes into what it makes.
+
+    It is gone after the block.
+    """
     with TemporaryDirectory() as scratch:
-        view = Path(scratch)
+        view = Path(scratch) / (checkpoint.folder.resolve().name or "checkpoint")
+        view.mkdir()
         changed = {"config.json": _config(checkpoint), "tokenizer_config.json": _tokenizer(checkpoint.folder)}
         for file in checkpoint.folder.iterdir():
             if file.is_file() and changed.get(file.name) is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGUFReader
 from safetensors.torch import load_file, save_file
 from tiny_planner import build_checkpoint
 
@@ -93,6 +94,15 @@ def test_quantized_files_are_smaller(checkpoint: Path, tmp_path: Path) -> None:
         small = path.with_suffix(".q8")
         quantize(path, small, "q8_0")
         assert small.stat().st_size < path.stat().st_size
+
+
+def test_converted_twice_the_files_are_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    twice = [(tmp_path / f"{name}.gguf", tmp_path / f"{name}-mmproj.gguf") for name in "ab"]
+    for files in twice:
+        convert(checkpoint, *files, "any")
+    for first, second in zip(*twice, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+    assert GGUFReader(twice[0][0]).fields["general.name"].contents() == "Checkpoint"
 
 
 def test_other_weights_fail_the_gate_and_write_nothing(checkpoint: Path, cases_file: Path, tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ void bind_driver(py::module_& module) {
         .def_property_readonly("running", &Driver::running)
         .def_property_readonly("port", &Driver::port);
     module.def("release_memory", &release_memory, NoGil());
+    module.def("share_memory_pools", &share_memory_pools);
 }
 
 }  // namespace edgearm::bindings

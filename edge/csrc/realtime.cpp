@@ -66,6 +66,12 @@ void release_memory() noexcept {
 #endif
 }
 
+void share_memory_pools() noexcept {
+#ifdef __GLIBC__
+    ::mallopt(M_ARENA_MAX, 2);
+#endif
+}
+
 std::string request_cpu(int cpu) {
     cpu_set_t only;
     CPU_ZERO(&only);

@@ -12,7 +12,7 @@ from edge.api import RobotApi
 from edge.config import RunConfig
 from edge.display import PlainLines
 from edge.earlier import found_before
-from edge.machine import check_bundle, open_arm, open_cameras, open_models
+from edge.machine import check_bundle, open_arm, open_cameras, open_models, share_memory
 from edge.service.notify import Notifier
 from edge.service.service import Service
 from edge.store import BundleStore
@@ -31,6 +31,7 @@ def start(config: RunConfig, api: RobotApi) -> int:
     Raises:
         EdgeError: What does not open.
     """
+    share_memory()
     notifier = Notifier.from_environment()
     open_arm(config)  # numbers that no loop can do; the arm itself may be switched on later
     store = BundleStore(Path(config.service.store)) if config.service.store else None
