@@ -68,7 +68,7 @@ void release_memory() noexcept {
 
 void share_memory_pools() noexcept {
 #ifdef __GLIBC__
-    ::mallopt(M_ARENA_MAX, 2);
+    ::mallopt(M_ARENA_MAX, 1);
 #endif
 }
 

@@ -16,8 +16,9 @@ std::string request_locked_memory();
 // cannot give while it is locked.
 void release_memory() noexcept;
 
-// For a process whose threads come and go, called before most of them do: they share two of malloc's pools. Otherwise
-// each may open one of its own, up to eight for every core, and what one pool keeps is of no use to the others.
+// For a process whose threads come and go, called before most of them do: they share one of malloc's pools. Otherwise
+// each may open one of its own, up to eight for every core, and what one pool keeps is of no use to the others. The
+// loop allocates nothing and so waits for nobody.
 void share_memory_pools() noexcept;
 
 // Keeps the calling thread on one core. Empty when done, otherwise why not.
