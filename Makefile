@@ -9,6 +9,8 @@ STAMPS := build/stamps
 TORCH := torch==2.13.0
 # The release that pyproject.toml asks for.
 LLAMA := llama-cpp-python==0.3.36
+# Without AMX: what GCC 12 makes of llama.cpp's AMX code ends the process (edge/planner/native.py, model_options).
+LLAMA_FLAGS := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 # The extra tensorrt-rtx of pyproject.toml: engines are built in the tests, which need no GPU for it.
 RTX := "cuda-bindings>=12.6" tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
 # A compiler, and the off-screen renderer of the simulated cameras.
@@ -139,7 +141,8 @@ $(BIN)/python:
 # What the editable build needs comes first: it runs without isolation, so that a rebuild finds the same headers.
 $(STAMPS)/packages: pyproject.toml $(STAMPS)/debian | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" scikit-build-core pybind11 cython cmake ninja "$(LLAMA)"
+	$(BIN)/python -m pip install --quiet "$(TORCH)" scikit-build-core pybind11 cython cmake ninja
+	CFLAGS="$(LLAMA_FLAGS)" CXXFLAGS="$(LLAMA_FLAGS)" $(BIN)/python -m pip install --quiet "$(LLAMA)"
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[sim,learn,dev]"
 	@touch $@
 

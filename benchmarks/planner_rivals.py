@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.api import RobotApi
-from edge.planner.native import existing, libraries
+from edge.planner.native import existing, libraries, model_options
 from edge.planner.session import CONTEXT_TOKENS
 from export.planner_cases import Case
 from export.planner_sides import TorchSide
@@ -52,9 +52,9 @@ class RawLlama:
     def __init__(self, model: Path, threads: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._llama, _ = libraries()
-        params = self._llama.llama_model_default_params()
-        params.n_gpu_layers = 0
-        self._model: Any = self._llama.llama_model_load_from_file(existing(model, "planner model"), params)
+        self._model: Any = self._llama.llama_model_load_from_file(
+            existing(model, "planner model"), model_options(gpu=False)
+        )
         options = self._llama.llama_context_default_params()
         options.n_ctx = options.n_batch = options.n_ubatch = CONTEXT_TOKENS
         options.n_seq_max = 1

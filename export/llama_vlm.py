@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.planner.native import Vocabulary, existing, last_log, libraries
+from edge.planner.native import Vocabulary, existing, last_log, libraries, model_options
 from export.errors import ExportError
 
 _TEXT = 0  # MTMD_INPUT_CHUNK_TYPE_TEXT
@@ -53,9 +53,8 @@ class LlamaVlm:
         self._limit, self._position = context, 0
         text, vision = existing(files[0], "text model"), existing(files[1], "vision model")
         try:
-            params = self._llama.llama_model_default_params()
-            params.n_gpu_layers = 0
-            self._model = self._must(self._llama.llama_model_load_from_file(text, params), "the text half", text)
+            options = model_options(gpu=False)
+            self._model = self._must(self._llama.llama_model_load_from_file(text, options), "the text half", text)
             options = self._llama.llama_context_default_params()
             options.n_ctx = options.n_batch = options.n_ubatch = context
             options.n_threads = options.n_threads_batch = threads

@@ -62,6 +62,21 @@ def build_flags() -> tuple[str, bool]:
     return " ".join(re.findall(r"(\w+) = 1", told)), bool(llama.llama_supports_gpu_offload())
 
 
+def model_options(gpu: bool) -> Any:
+    """llama.cpp's parameters for loading a model: every layer on the GPU or none, and no AMX.
+
+    A build with AMX (x86 servers, so: developers and CI) by GCC 12 ends the process at the first quantized product: the
+    compiler drops the tile configuration that llama.cpp writes (llama.cpp pull request 26954). Without a layout of its
+    own for the weights llama.cpp takes AVX-512.
+    """
+    llama, _ = libraries()
+    options = llama.llama_model_default_params()
+    options.n_gpu_layers = -1 if gpu else 0
+    if "AMX_INT8" in build_flags()[0].split():
+        options.use_extra_bufts = False
+    return options
+
+
 def last_log(lines: int = 4) -> str:
     """The newest lines that llama.cpp logged."""
     return " / ".join("".join(_log).strip().splitlines()[-lines:])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge.errors import PlannerError
 from edge.planner.image import ImageEncoder
-from edge.planner.native import Vocabulary, existing, last_log, libraries, metadata
+from edge.planner.native import Vocabulary, existing, last_log, libraries, metadata, model_options
 from edge.planner.prompt import EDGE_TOKEN, GLOBAL_TOKEN, STAMP_KEY, TILE_TOKEN
 
 #: Context in tokens: static text ~150, image 64, task ~50, 32 transcript lines ~450, answer ~30.
@@ -64,9 +64,7 @@ class Session:
             raise
 
     def _open(self, paths: tuple[bytes, bytes], image_size: int, threads: int, gpu: bool, observer: Any) -> None:
-        params = self._llama.llama_model_default_params()
-        params.n_gpu_layers = -1 if gpu else 0
-        self._model = self._llama.llama_model_load_from_file(paths[0], params)
+        self._model = self._llama.llama_model_load_from_file(paths[0], model_options(gpu))
         if not self._model:
             raise PlannerError("llama.cpp refused the planner model", got=last_log(), fix=f"check {paths[0].decode()}")
         self.vocabulary = Vocabulary(self._model)
