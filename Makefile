@@ -9,8 +9,12 @@ STAMPS := build/stamps
 TORCH := torch==2.13.0
 # The release that pyproject.toml asks for.
 LLAMA := llama-cpp-python==0.3.36
-# Without AMX: what GCC 12 makes of llama.cpp's AMX code ends the process (edge/planner/native.py, model_options).
-LLAMA_FLAGS := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+# On a machine with AMX it is built without, and not taken from pip's cache: what GCC 12 makes of llama.cpp's AMX code
+# ends the process (edge/planner/native.py, model_options).
+NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+LLAMA_INSTALL := $(if $(shell grep -m1 -ow amx_int8 /proc/cpuinfo 2>/dev/null),\
+	CFLAGS="$(NO_AMX)" CXXFLAGS="$(NO_AMX)" $(BIN)/python -m pip install --quiet --no-cache-dir "$(LLAMA)",\
+	$(BIN)/python -m pip install --quiet "$(LLAMA)")
 # The extra tensorrt-rtx of pyproject.toml: engines are built in the tests, which need no GPU for it.
 RTX := "cuda-bindings>=12.6" tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
 # A compiler, and the off-screen renderer of the simulated cameras.
@@ -142,7 +146,7 @@ $(BIN)/python:
 $(STAMPS)/packages: pyproject.toml $(STAMPS)/debian | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)" scikit-build-core pybind11 cython cmake ninja
-	CFLAGS="$(LLAMA_FLAGS)" CXXFLAGS="$(LLAMA_FLAGS)" $(BIN)/python -m pip install --quiet "$(LLAMA)"
+	$(LLAMA_INSTALL)
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[sim,learn,dev]"
 	@touch $@
 

@@ -14,6 +14,7 @@ from tiny_planner import TinyPlanner, convert_tiny
 
 from edge.api import Call, Outcome, RobotApi
 from edge.errors import PlannerError, TaskError
+from edge.planner import native
 from edge.planner.planner import Budget, Planner
 from edge.planner.prompt import Specials, prefix_ids, suffix_ids
 from edge.planner.sampler import GrammarSampler
@@ -223,3 +224,14 @@ def test_opening_planning_and_closing_does_not_leak(tiny: TinyPlanner) -> None:
     for _ in range(40):
         work()
     assert resident_mb() - before < 20
+
+
+@pytest.mark.parametrize(
+    ("flags", "own_layouts"), [("AVX2 AVX512 AMX_INT8", False), ("AVX2 AVX512", True), ("NEON", True)]
+)
+def test_llama_cpp_never_multiplies_with_amx(monkeypatch: pytest.MonkeyPatch, flags: str, own_layouts: bool) -> None:
+    """GCC 12 drops the tile configuration of llama.cpp's AMX code: the first quantized product is the last one."""
+    monkeypatch.setattr(native, "build_flags", lambda: (flags, False))
+    assert bool(native.model_options(gpu=False).use_extra_bufts) is own_layouts
+    assert native.model_options(gpu=False).n_gpu_layers == 0
+    assert native.model_options(gpu=True).n_gpu_layers == -1
