@@ -18,14 +18,15 @@ from typing import Any
 
 from edge.api import RobotApi, Transcript
 from edge.config import RunConfig
-from edge.errors import CameraError, EdgeError, LinkError, PlannerError, PolicyError
+from edge.errors import EdgeError, LinkError, PlannerError, PolicyError
 from edge.executive import Executive, State
 from edge.flat import Flat
 from edge.machine import Machine
 from edge.motion import Motion
+from edge.observer import Observer
 from edge.policy.transforms import square
 from edge.run_log import RunLog
-from edge.types import Chunk, Frame, Observation
+from edge.types import Chunk, Frame
 
 POLICY_GONE_S = 10.0
 """A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on."""
@@ -57,7 +58,7 @@ class Run:
     """
 
     def __init__(self, machine: Machine, api: RobotApi, config: RunConfig, log: RunLog, motion: Motion) -> None:
-        self._machine, self._config, self._log, self._motion = machine, config, log, motion
+        self._machine, self._config, self._log = machine, config, log
         manifest = machine.bundle.manifest
         self._image_size = manifest.images.planner
         self._step_ns = (config.policy.replan_every or manifest.rates.replan_every) * manifest.rates.period_ns
@@ -78,13 +79,13 @@ class Run:
             )
         self._stop = threading.Event()
         self._stop_reason = ""
+        self._observer = Observer(machine, config, log, motion, self._stop.wait)
         self._problem: BaseException | None = None
         self._logged = 0
         self._refusal = ""
         self._asked = False
         self._questions: queue.Queue[tuple[Frame, str, Transcript] | None] = queue.Queue()
         self._answers: queue.Queue[_Planned] = queue.Queue()
-        self._blind_since: int | None = None
         self._acted_ns = 0
 
     def stop(self, reason: str) -> None:
@@ -151,7 +152,7 @@ class Run:
             if self._planned is not None and self._planned.needs_plan:
                 self._take_plan(self._planned, timeout_s=self._step_ns / 1e9)
                 due = time.monotonic_ns()
-            observation = None if executive.needs_plan else self._observe()
+            observation = None if executive.needs_plan else self._observer.observe()
             if observation is not None:
                 chunk = executive.act(observation, time.monotonic_ns())
                 self._write_events()
@@ -171,14 +172,14 @@ class Run:
                 break
             # Counted back from the step, so that the history meets the moments that the policy wants.
             self._stop.wait((left_ns % self._period_ns or self._period_ns) / 1e9)
-            if (between := self._observe()) is not None:
+            if (between := self._observer.observe()) is not None:
                 self._machine.policy.see(between)
         self._stop.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
 
     def _take_plan(self, executive: Executive, timeout_s: float) -> None:
         """Asks the planner once, from an image newer than the end of the last call, and takes its answer if it came."""
         if not self._asked:
-            frames = self._frames()
+            frames = self._observer.frames()
             if frames is None or frames["front"].time_ns <= executive.events[-1].time_ns:
                 self._stop.wait(0.01)
                 return
@@ -194,40 +195,6 @@ class Run:
         else:
             executive.give_plan(answer.plan.call, time.monotonic_ns())
         self._write_events()
-
-    def _observe(self) -> Observation | None:
-        """Frames and joints of one moment, that of the older frame: a camera's delay is not taken for motion."""
-        frames = self._frames()
-        if frames is None:
-            return None
-        time_ns = min(frame.time_ns for frame in frames.values())
-        joints = self._motion.measured_at(time_ns)
-        if joints is None:  # the arm was started after this frame
-            time_ns, joints = time.monotonic_ns(), self._machine.loop.snapshot()["measured"]
-        return Observation(time_ns, frames, joints)
-
-    def _frames(self) -> dict[str, Frame] | None:
-        """The newest frame of every camera; None while one shows nothing new, and then the arm holds.
-
-        Raises:
-            CameraError: It stayed so for too long.
-        """
-        try:
-            frames = {name: camera.latest() for name, camera in self._machine.cameras.items()}
-        except CameraError as problem:
-            now_ns = time.monotonic_ns()
-            if self._blind_since is None:
-                self._blind_since = now_ns
-                self._machine.loop.hold()
-                self._log.write("hold", text=f"{problem.what}; {problem.got}")
-            elif now_ns - self._blind_since > self._config.cameras.gone_s * 1e9:
-                raise
-            self._stop.wait(0.05)
-            return None
-        if self._blind_since is not None:
-            self._blind_since = None
-            self._log.write("warning", text="all cameras show something new again")
-        return frames
 
     def _offer(self, chunk: Chunk) -> None:
         age_ms = (time.monotonic_ns() - chunk.start_ns) / 1e6
