@@ -25,13 +25,14 @@ DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-syste
 # What `make test-aarch64` builds with and runs on; the aarch64 system itself is unpacked into build/.
 DEBIAN_AARCH64 := g++-aarch64-linux-gnu qemu-user-static
 # What `make test-systemd` unpacks a system with, and boots it in.
-DEBIAN_SYSTEMD := debootstrap systemd-container
+DEBIAN_SYSTEMD := curl debootstrap gnupg systemd-container
 CLANG_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
 NATIVE := CMakeLists.txt $(wildcard edge/csrc/*.cpp edge/csrc/*.hpp firmware_bridge/*.pyx firmware_bridge/*.pxd firmware_bridge/codec/* firmware_bridge/firmware/*.[ch] firmware_bridge/link/* firmware_bridge/safety/* firmware_bridge/table/*)
 
 TASK ?=
 SEED ?=
 FUZZ_SECONDS ?= 60
+RELEASE ?=
 REPEAT ?= 1
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -82,8 +83,8 @@ test-socketcan: $(STAMPS)/built $(STAMPS)/debian-tests ## Run the SocketCAN link
 test-aarch64: $(STAMPS)/built $(STAMPS)/debian-aarch64 ## Cross-compile for aarch64 and run the tests emulated (minutes; says why if it cannot)
 	tests/aarch64/run.sh $(BIN)/python
 
-test-systemd: $(STAMPS)/built $(STAMPS)/debian-systemd ## Boot Debian in a container, install the service there, crash and reboot it (minutes; as root)
-	tests/machine/run.sh $(BIN)/python
+test-systemd: $(STAMPS)/built $(STAMPS)/debian-systemd ## Boot a system in a container, install the service there, crash and reboot it (minutes; as root); RELEASE=jammy, noble: Ubuntu
+	tests/machine/run.sh $(BIN)/python $(RELEASE)
 
 coverage-safety: ## Line and branch coverage of the safety folder: fails below 100 %
 	tests/safety/coverage.sh

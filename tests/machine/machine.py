@@ -1,4 +1,4 @@
-"""A Debian with systemd as its first process, in a container: booted, rebooted, cut off."""
+"""A Debian or Ubuntu with systemd as its first process, in a container: booted, rebooted, cut off."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Machine:
     """What `run.sh` has unpacked, with a disk of its own that outlives its power.
 
     Args:
-        debian: The folder of `run.sh`; stays as it is.
+        system: The folder of `run.sh`; stays as it is.
         work: Where the disk is.
         devices: Paths on this machine by their names on that one.
     """
 
-    def __init__(self, debian: Path, work: Path, devices: Mapping[str, str]) -> None:
-        self._wheels, self._devices = debian / "wheels", dict(devices)
+    def __init__(self, system: Path, work: Path, devices: Mapping[str, str]) -> None:
+        self._wheels, self._devices = system / "wheels", dict(devices)
         self._log = work / "console.log"
         self.disk = work / "disk"
-        layers = {"lowerdir": debian / "root", "upperdir": work / "changes", "workdir": work / "scratch"}
+        layers = {"lowerdir": system / "root", "upperdir": work / "changes", "workdir": work / "scratch"}
         for folder in (self.disk, layers["upperdir"], layers["workdir"]):
             folder.mkdir()
         options = ",".join(f"{name}={path}" for name, path in layers.items())
@@ -39,7 +39,8 @@ class Machine:
     def boot(self) -> None:
         """Power on; returns when all has been started."""
         words = ["systemd-nspawn", "--register=no", "--keep-unit", "--console=pipe", "--boot", "--quiet"]
-        words += ["--capability=CAP_IPC_LOCK", f"--directory={self.disk}", f"--bind-ro={self._wheels}:/wheels"]
+        words += ["--timezone=off", "--capability=CAP_IPC_LOCK"]
+        words += [f"--directory={self.disk}", f"--bind-ro={self._wheels}:/wheels"]
         words += [f"--bind={path}:{name}" for name, path in self._devices.items()]
         with self._log.open("ab") as log:
             self._container = subprocess.Popen(

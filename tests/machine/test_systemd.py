@@ -22,8 +22,8 @@ from learning.sim.device import DeviceSpec, SimDevice
 from learning.tasks import sample
 from machine.machine import CHECKOUT, PORT, Machine, Service
 
-DEBIAN = os.environ.get("EDGEARM_DEBIAN", "")
-pytestmark = pytest.mark.skipif(not DEBIAN, reason="make test-systemd boots a Debian for it")
+SYSTEM = os.environ.get("EDGEARM_SYSTEM", "")
+pytestmark = pytest.mark.skipif(not SYSTEM, reason="make test-systemd boots a system for it")
 
 SCENE, TASK = sample("swap", np.random.default_rng(7000))
 CONFIG = """port = "{port}"
@@ -55,7 +55,7 @@ def arm(wire: Wire) -> Iterator[SimDevice]:
 
 @pytest.fixture(scope="module")
 def machine(arm: SimDevice, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(Path(DEBIAN), tmp_path_factory.mktemp("machine"), {PORT: arm.port})
+    machine = Machine(Path(SYSTEM), tmp_path_factory.mktemp("machine"), {PORT: arm.port})
     try:
         _clone(machine.disk / "root/edgearm")
         machine.boot()
@@ -180,7 +180,7 @@ def _stat(task: Path) -> list[str]:
 def test_killed_it_is_started_again_and_moves_nothing(service: Service, arm: SimDevice, wire: Wire) -> None:
     restarts = int(service.property("NRestarts"))
     _moving(service, wire)
-    service.machine.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", Service.UNIT)
+    service.machine.run("kill", "-KILL", service.property("MainPID"))
     service.machine.until(lambda: int(service.property("NRestarts")) == restarts + 1, "systemd starts it again")
     _cut_short(service)
     assert _silent(wire)
@@ -194,7 +194,7 @@ def test_killed_it_is_started_again_and_moves_nothing(service: Service, arm: Sim
 def test_hung_it_is_killed_by_the_watchdog(service: Service, arm: SimDevice, wire: Wire) -> None:
     restarts = int(service.property("NRestarts"))
     _moving(service, wire)
-    service.machine.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", Service.UNIT)
+    service.machine.run("kill", "-STOP", service.property("MainPID"))
     service.machine.until(lambda: int(service.property("NRestarts")) == restarts + 1, "systemd starts it again")
     assert "Watchdog timeout" in service.journal()
     _cut_short(service)
