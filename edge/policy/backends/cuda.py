@@ -93,7 +93,8 @@ class Cuda:
         address = int(self.call("cudaHostAlloc", size, 0))
         owner.callback(self.call, "cudaFreeHost", address)
         block = (ctypes.c_byte * size).from_address(address)
-        return np.frombuffer(block, dtype=dtype).reshape(shape)  # type: ignore[call-overload, no-any-return]
+        array: Array = np.frombuffer(memoryview(block), np.dtype(dtype)).reshape(shape)
+        return array
 
     def _told(self, error: Any) -> str:
         _, text = self.runtime.cudaGetErrorString(error)
