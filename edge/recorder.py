@@ -15,6 +15,7 @@ from edge.errors import CameraError
 from edge.report.strip import STRIP, Strip
 from edge.status import Status
 from edge.types import Frame
+from edge.workers import Worker
 
 VIDEO = "front.mp4"
 RATE_HZ = 20
@@ -36,7 +37,7 @@ class VideoRecorder:
         self._path, self._latest, self._status, self._warn = path, latest, status, warn
         self._newest = np.zeros((PICTURE, PICTURE, 3), np.uint8)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread = Worker(self._run, "recorder")
 
     def start(self) -> None:
         """Begins to record."""

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from edge.api import RobotApi, Transcript
@@ -27,6 +28,7 @@ from edge.observer import Observer
 from edge.policy.transforms import square
 from edge.run_log import RunLog
 from edge.types import Chunk, Frame
+from edge.workers import Worker
 
 POLICY_GONE_S = 10.0
 """A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on."""
@@ -105,7 +107,7 @@ class Run:
         """
         machine = self._machine
         threads = [
-            threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+            Worker(partial(self._guard, work), name)
             for name, work in (("policy", self._act), ("planner", self._plan))
             if name == "policy" or machine.planner is not None
         ]
@@ -255,7 +257,7 @@ class Run:
 
     # --- main thread ------------------------------------------------------------------------------------------------
 
-    def _check_policy(self, thread: threading.Thread) -> None:
+    def _check_policy(self, thread: Worker) -> None:
         silent_s = (time.monotonic_ns() - self._acted_ns - self._step_ns) / 1e9
         if thread.is_alive() and silent_s > POLICY_GONE_S:
             raise PolicyError(
