@@ -24,7 +24,8 @@ class Worker:
     """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
-        self.work, self.name = work, name
+        self.name = name
+        self._work: Callable[[], None] | None = work
         self._begun = False
         self.ended = threading.Event()
 
@@ -39,6 +40,12 @@ class Worker:
     def is_alive(self) -> bool:
         """Whether it has begun and not ended."""
         return self._begun and not self.ended.is_set()
+
+    def run(self) -> None:
+        """Does it, and lets go of it: what it is bound to is often what holds this worker. Called by the thread."""
+        work, self._work = self._work, None
+        assert work is not None
+        work()
 
     def join(self, timeout: float | None = None) -> None:
         """Waits until it has ended, or for so many seconds."""
@@ -62,7 +69,7 @@ class _Thread(threading.Thread):
             worker = self._given.get()
             self.name = worker.name
             try:
-                worker.work()  # what it raises ends this thread too
+                worker.run()  # what it raises ends this thread too
                 self.name = "idle"
                 with _lock:  # before the work counts as ended: who has waited for it may need a thread at once
                     _idle.append(self)
