@@ -106,7 +106,7 @@ hil: $(STAMPS)/built $(STAMPS)/debian-tests ## Hardware-in-the-loop tests: emula
 mutation-safety: ## Every mutant of the safety folder must fail its tests (minutes)
 	$(PYTHON) tests/safety/mutate.py
 
-mutation-firmware: ## Every mutant of the firmware's core, and which the firmware's tests do not see (a quarter of an hour)
+mutation-firmware: ## Every mutant of firmware and codecs, and which their tests do not see (three hours; python tests/firmware/mutate.py --help: some of them)
 	$(PYTHON) tests/firmware/mutate.py
 
 prove-safety: ## What Frama-C proves of the safety folder (docs/safety.md; minutes, needs Frama-C)

@@ -133,6 +133,12 @@ def test_a_second_installation_changes_nothing(service: Service) -> None:
     assert {line.split()[0] for line in said.splitlines() if line} == {"found", "ok", "note", "finished"}, said
 
 
+def test_udev_understands_the_rules(service: Service) -> None:
+    if int(service.machine.run("udevadm", "--version")) < 254:
+        pytest.skip("udevadm verify came with systemd 254: RELEASE=noble")
+    service.machine.run("udevadm", "verify", "/etc/udev/rules.d/99-edgearm.rules")
+
+
 def test_it_does_a_task_and_the_arm_is_off_after_it(service: Service, arm: SimDevice, wire: Wire) -> None:
     assert _silent(wire)  # idle, it does not speak to the arm
     said = service.tell("task", TASK.text)
