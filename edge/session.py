@@ -23,7 +23,7 @@ from edge.fault_log import FAULT, save_fault
 from edge.machine import Machine, open_machine
 from edge.motion import Motion
 from edge.recorder import VIDEO, VideoRecorder
-from edge.report.directory import report
+from edge.report.directory import draw_apart, report
 from edge.report.strip import STRIP
 from edge.report.timeline import MOTION, TIMELINE, save_motion
 from edge.run_log import LOG, Record, RunLog
@@ -138,8 +138,9 @@ def run_task(
             peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             log.write("exit", text=ended.reason, peak_mb=round(peak_mb, 1))
             display.close(status)
-    for line in report(directory).lines():
+    for line in report(directory, picture=False).lines():
         print(line)
+    draw_apart(directory)
     print(f"memory    at most {peak_mb:.0f} MB")
     files = ", ".join(name for name in (LOG, MOTION, VIDEO, FAULT, STRIP, TIMELINE) if (directory / name).is_file())
     print(f"written   {directory}: {files}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from edge.display import PlainLines, panel
 from edge.errors import CameraError, ConfigError
 from edge.motion import Motion
 from edge.recorder import CAPTION, PICTURE, VideoRecorder, caption
-from edge.report.directory import report
+from edge.report.directory import draw_apart, report
 from edge.report.timeline import MOTION, TIMELINE, save_motion
 from edge.run_log import LOG, RunLog, read_log
 from edge.status import Status
@@ -58,6 +60,21 @@ def test_a_run_is_summed_up(tmp_path: Path) -> None:
     text = "\n".join(summary.lines())
     for words in (TASK, 'pick("red cube") -> missed', "rate_hz 1000"):
         assert words in text
+
+
+def test_a_service_draws_without_matplotlib_in_its_own_memory(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    work = "import sys, pathlib; from edge.report.directory import draw_apart, report; at = pathlib.Path(sys.argv[1])"
+    work += "; report(at, picture=False); draw_apart(at); sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", work, str(tmp_path)], check=True)
+    assert (tmp_path / TIMELINE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_cannot_be_drawn_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    draw_apart(tmp_path)
+    said = capfd.readouterr().err
+    assert LOG in said
+    assert f"no {TIMELINE}" in said
 
 
 def test_a_run_that_never_moved_is_summed_up_too(tmp_path: Path) -> None:

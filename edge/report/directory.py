@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from edge.report.summary import Summary, summarise
 from edge.report.timeline import MOTION, TIMELINE, draw_timeline
 from edge.run_log import read_log
+
+_PATIENCE_S = 60.0
 
 
 def report(directory: Path, *, picture: bool = True) -> Summary:
@@ -30,3 +33,17 @@ def report(directory: Path, *, picture: bool = True) -> Summary:
         except ImportError as problem:  # the figures are worth having without it
             print(f"no {TIMELINE}: {problem}; pip install matplotlib", file=sys.stderr)
     return summarise(records)
+
+
+def draw_apart(directory: Path) -> None:
+    """Draws `timeline.png` as `edge report` does, in a process of its own.
+
+    What matplotlib needs, and leaves in pieces all over the memory of a service, ends with it. A picture is never worth
+    the run: what goes wrong is said, no more.
+    """
+    command = [sys.executable, "-m", "edge.cli", "report", str(directory)]
+    quiet = subprocess.DEVNULL
+    try:
+        subprocess.run(command, stdin=quiet, stdout=quiet, timeout=_PATIENCE_S, start_new_session=True, check=True)
+    except (OSError, subprocess.SubprocessError) as problem:
+        print(f"no {TIMELINE}: {problem}", file=sys.stderr)
