@@ -150,6 +150,10 @@ class Service:
         """Until a call is being done."""
         self.machine.until(lambda: self.status().get("call", "") != "", "a call is being done")
 
+    def signal(self, name: str) -> None:
+        """Sends its process a signal, by the shell's own `kill`: a small system has no other."""
+        self.machine.run("sh", "-c", f"kill -{name} {self.property('MainPID')}")
+
     def main(self) -> Path:
         """Its process, as this machine sees it."""
         return self.machine.process(int(self.property("MainPID")))

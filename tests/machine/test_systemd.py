@@ -186,7 +186,7 @@ def _stat(task: Path) -> list[str]:
 def test_killed_it_is_started_again_and_moves_nothing(service: Service, arm: SimDevice, wire: Wire) -> None:
     restarts = int(service.property("NRestarts"))
     _moving(service, wire)
-    service.machine.run("kill", "-KILL", service.property("MainPID"))
+    service.signal("KILL")
     service.machine.until(lambda: int(service.property("NRestarts")) == restarts + 1, "systemd starts it again")
     _cut_short(service)
     assert _silent(wire)
@@ -200,7 +200,7 @@ def test_killed_it_is_started_again_and_moves_nothing(service: Service, arm: Sim
 def test_hung_it_is_killed_by_the_watchdog(service: Service, arm: SimDevice, wire: Wire) -> None:
     restarts = int(service.property("NRestarts"))
     _moving(service, wire)
-    service.machine.run("kill", "-STOP", service.property("MainPID"))
+    service.signal("STOP")
     service.machine.until(lambda: int(service.property("NRestarts")) == restarts + 1, "systemd starts it again")
     assert "Watchdog timeout" in service.journal()
     _cut_short(service)
