@@ -154,7 +154,10 @@ class ServiceBench:
 
         def talk(client: Client) -> str:
             client.ask(request)
-            return next(str(news["ended"]["reason"]) for news in client.follow() if "ended" in news)
+            for news in client.follow():
+                if "ended" in news:
+                    return str(news["ended"]["reason"])
+            raise AssertionError("follow() ends with the end")
 
         return self._let_in(talk)
 

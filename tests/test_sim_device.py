@@ -113,15 +113,9 @@ def _at_half_speed(targets: np.ndarray) -> np.ndarray:
 
 def test_the_driver_does_the_oracles_motion_in_real_time_and_the_judge_agrees() -> None:
     """Nothing is shared but the port: the plan comes from a lock-step twin of the scene. It is played at half speed:
-    nobody looks where the arm is, and at full speed the loop's acceleration limit cuts corners. Again if it missed: on
-    a busy machine chunks come late, and blind as this is the cube is then not where the hand closes."""
+    nobody looks where the arm is, and at full speed the loop's acceleration limit cuts corners."""
     spec = _spec("put", 7)
     targets = _at_half_speed(_oracle_targets(spec))
-    assert any(_played(spec, targets) for _ in range(3))
-
-
-def _played(spec: DeviceSpec, targets: np.ndarray) -> bool:
-    """Plays (n, 6) targets on a table set anew; whether the judge says that the task was done."""
     period_ns, horizon, step = 50_000_000, 8, 4
     with SimDevice(spec) as device:
         patient = LoopConfig(feedback_timeout_ns=400_000_000, watchdog_ns=20_000_000_000, stall_ns=5_000_000_000)
@@ -129,15 +123,15 @@ def _played(spec: DeviceSpec, targets: np.ndarray) -> bool:
         driver = Driver(loop, device.port)
         driver.start()
         for k in range(0, len(targets), step):
-            ahead = targets[np.minimum(np.arange(k, k + horizon), len(targets) - 1)]
+            # Waits at the next chunk's first target: the loop keeps the wall's clock, the physics may fall behind it.
+            ahead = targets[np.minimum(np.arange(k, k + horizon), min(k + step, len(targets) - 1))]
             offer = loop.offer(Chunk(time.monotonic_ns(), period_ns, ahead, 0.0))
             assert offer, offer.reason
             _pass(device, step * period_ns * 1e-9)
         _pass(device, 1.0)
-        done = device.judge()
+        assert device.judge() is True
         driver.stop()
         assert driver.snapshot()["bus"]["corrupt"] == 0
-    return done
 
 
 def test_its_cameras_show_what_the_lock_step_world_shows(device: SimDevice) -> None:
