@@ -67,3 +67,7 @@ class TaskError(EdgeError):
 
 class ServiceError(EdgeError):
     """A command to the service is not understood, not possible now, or finds no service."""
+
+
+class BusyError(ServiceError):
+    """The service has no place for this client now, but may have in a moment."""

@@ -19,13 +19,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.config import Budgets, Cameras, RunConfig
-from edge.errors import ServiceError, TaskError
+from edge.errors import BusyError, ServiceError, TaskError
 from edge.service import server as server_module
 from edge.service.client import Client
 from edge.service.health import Limits, Phase, Signs, unsound
 from edge.service.messages import COMMANDS, LONGEST, Request, decode
 from edge.service.notify import Notifier
-from edge.service.server import CLIENTS, UNREAD, CommandServer
+from edge.service.server import CLIENTS, FOLLOWERS, UNREAD, CommandServer
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
@@ -144,15 +144,66 @@ def test_a_line_without_end_is_refused_and_hung_up_on(server: CommandServer) -> 
         assert lines.readline() == b""
 
 
-def test_only_so_many_clients_at_once(server: CommandServer) -> None:
+def test_one_client_too_many_takes_the_place_of_the_one_that_was_silent_longest(server: CommandServer) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Client(server.path)) for _ in range(CLIENTS)]
         for client in clients:
             client.ask(Request("status"))
-        with raw(server) as connection, connection.makefile("rb") as lines:
-            assert json.loads(lines.readline())["what"] == "too many clients"
-    with Client(server.path) as client:
-        assert client.ask(Request("status"))["ok"]
+        clients[0].ask(Request("status"))
+        with Client(server.path) as newest:
+            assert newest.ask(Request("stop"))["ok"]
+            with pytest.raises(BusyError, match="too many clients"):
+                clients[1].ask(Request("status"))
+            for client in [clients[0], *clients[2:]]:
+                assert client.ask(Request("status"))["ok"]
+
+
+def test_followers_leave_room_for_those_who_may_want_to_say_stop(server: CommandServer) -> None:
+    with contextlib.ExitStack() as stack:
+        followers = [stack.enter_context(Client(server.path)) for _ in range(FOLLOWERS)]
+        for follower in followers:
+            follower.ask(Request("task", follow=True))
+        one_more = stack.enter_context(Client(server.path))
+        with pytest.raises(BusyError, match="follow"):
+            one_more.ask(Request("task", text="not accepted either", follow=True))
+        assert one_more.ask(Request("task", text="red"))["accepted"] == "red"
+        followers[0].ask(Request("status", follow=True))  # it has its place
+        silent = [stack.enter_context(Client(server.path)) for _ in range(2 * CLIENTS)]
+        with Client(server.path) as client:
+            assert client.ask(Request("stop"))["ok"]
+        server.publish({"ended": {}}, last=True)
+        for follower in followers:
+            assert list(follower.follow()) == [{"ended": {}}]
+        with pytest.raises(BusyError):
+            silent[0].ask(Request("status"))
+
+
+def test_who_comes_new_gets_in_while_others_fill_every_place(server: CommandServer) -> None:
+    """More connections than places and queue together, and each is replaced as soon as it is hung up on."""
+    over = threading.Event()
+
+    def fill() -> None:
+        held: list[socket.socket] = []
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                held.append(raw(server))
+                held[-1].sendall(Request("status", follow=True).line())
+            if len(held) > 2 * CLIENTS:
+                held.pop(0).close()
+        for connection in held:
+            connection.close()
+
+    threads = [threading.Thread(target=fill, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            with Client(server.path) as client:
+                assert client.ask(Request("stop"))["ok"]
+    finally:
+        over.set()
+    for thread in threads:
+        thread.join(60)
 
 
 def test_who_says_nothing_is_dropped(server: CommandServer, monkeypatch: pytest.MonkeyPatch) -> None:

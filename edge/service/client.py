@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +14,7 @@ from typing import Any
 from edge.errors import ServiceError
 from edge.service.messages import Request, raise_failure
 
-_ANSWER_S = 5.0
+_ANSWER_S = 5
 
 
 class Client:
@@ -28,7 +30,8 @@ class Client:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(_ANSWER_S)
+        # The kernel's time limit: with Python's own, a service whose queue is full would be an error at once.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _ANSWER_S, 0))
         try:
             self._socket.connect(str(path))
         except OSError as problem:
@@ -36,8 +39,11 @@ class Client:
             fix = "systemctl start edgearm, or `edge serve`; a socket elsewhere: --socket FILE"
             if isinstance(problem, PermissionError):
                 fix = "add yourself to the group of the socket (ls -l shows it), then log in again"
+            if isinstance(problem, BlockingIOError):
+                fix = "others keep it busy; `systemctl restart edgearm` hangs up on everybody"
             got = str(problem.strerror or problem)
             raise ServiceError("no service answers", expected=f"one at {path}", got=got, fix=fix) from problem
+        self._socket.settimeout(_ANSWER_S)
         self._lines = self._socket.makefile("rb")
 
     def ask(self, request: Request) -> dict[str, Any]:
@@ -47,7 +53,8 @@ class Client:
             ServiceError: The service refused it, or did not answer.
         """
         try:
-            self._socket.sendall(request.line())
+            with contextlib.suppress(BrokenPipeError):  # its last words, why it hung up, still lie there to be read
+                self._socket.sendall(request.line())
             reply = self._read()
         except OSError as problem:
             got = str(problem.strerror or problem)

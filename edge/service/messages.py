@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge.errors import EdgeError, ServiceError
+from edge.errors import BusyError, EdgeError, ServiceError
 from edge.records import read
 
 VERSION = 1
@@ -87,8 +87,10 @@ def raise_failure(reply: Mapping[str, Any]) -> None:
     """Raises what a reply says went wrong, if it does.
 
     Raises:
-        ServiceError: With the words of the service.
+        BusyError: There is no place for another client.
+        ServiceError: Anything else, with the words of the service.
     """
     if not reply.get("ok", False):
         words = {key: str(reply.get(key, "")) for key in ("expected", "got", "fix")}
-        raise ServiceError(str(reply.get("what", "the service sent no reason")), **words)
+        error = BusyError if reply.get("error") == BusyError.__name__ else ServiceError
+        raise error(str(reply.get("what", "the service sent no reason")), **words)

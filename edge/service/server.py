@@ -1,7 +1,8 @@
 """The Unix socket of the service: who may open the file may give commands.
 
 One thread serves every client and never waits for one. What a client can cost is bounded: the length of a request, the
-number of clients, how often the thread comes round, how much may lie unread before a client is dropped.
+number of clients, how often the thread comes round, how much may lie unread before a client is dropped. Who comes new
+always gets in, whoever fills the other places: it may want to say stop.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.errors import EdgeError, ServiceError
+from edge.errors import BusyError, EdgeError, ServiceError
 from edge.service.messages import LONGEST, Request, decode, encode, failure
 
 CLIENTS = 16
+"""At once. One more takes the place of the one that has been silent longest, of those that follow nothing."""
+FOLLOWERS = 12
+"""Clients that may follow at once. They are not hung up on, so they must leave places for the others."""
 IDLE_S = 10.0
 """A client that asks nothing and follows nothing for so long is dropped."""
 BREATH_S = 0.01
@@ -125,15 +129,16 @@ class CommandServer:
         with contextlib.suppress(OSError):  # gone again, or no descriptor left: it may come back
             connection, _ = self._listener.accept()
             connection.setblocking(False)
-            client = _Client(connection)
             if len(self._clients) >= CLIENTS:
-                problem = ServiceError("too many clients", expected=f"{CLIENTS} at most", fix="try again in a moment")
-                with contextlib.suppress(OSError):
-                    connection.send(encode(failure(problem)))
-                connection.close()
-                return
-            self._clients[connection] = client
+                self._make_room()
+            self._clients[connection] = _Client(connection)
             self._selector.register(connection, selectors.EVENT_READ)
+
+    def _make_room(self) -> None:
+        silent = min((client for client in self._clients.values() if not client.following), key=lambda one: one.heard)
+        problem = BusyError("too many clients", expected=f"{CLIENTS} at most", fix="try again in a moment")
+        self._send(silent, encode(failure(problem)))
+        self._drop(silent)
 
     def _attend(self, client: _Client) -> None:
         """Sends what lies there, and takes at most one request."""
@@ -166,7 +171,10 @@ class CommandServer:
 
     def _answer(self, client: _Client, line: bytes) -> None:
         try:
-            reply, follows = self._handler(decode(line))
+            request = decode(line)
+            if request.follow and not client.following:
+                self._check_followers()
+            reply, follows = self._handler(request)
         except EdgeError as problem:
             reply, follows = failure(problem), False
         except Exception:  # a mistake of ours must not leave a robot that nobody can stop
@@ -175,6 +183,11 @@ class CommandServer:
             reply, follows = failure(mistake), False
         client.following = client.following or follows
         self._send(client, encode(reply))
+
+    def _check_followers(self) -> None:
+        if sum(client.following for client in self._clients.values()) >= FOLLOWERS:
+            fix = "without --follow, or with --no-wait; or try again in a moment"
+            raise BusyError("too many clients follow what happens", expected=f"{FOLLOWERS} at most", fix=fix)
 
     def _spread(self) -> None:
         with self._lock:
