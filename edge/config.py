@@ -124,11 +124,13 @@ class Service:
     """Where `edge serve` takes commands, and where bundles are.
 
     `store` is a directory that `edge bundle` keeps: the bundle in use there runs, and `bundle` is not looked at. Empty:
-    `bundle` runs.
+    `bundle` runs. Of run directories the oldest are removed between tasks, so that all together take up
+    `keep_runs_mb` at most; 0 keeps all.
     """
 
     socket: str = "/run/edgearm/control.sock"
     store: str = ""
+    keep_runs_mb: float = 4000.0
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,9 @@ class RunConfig:
             got = repr(self.policy.backend)
             raise ConfigError("policy.backend cannot be used", expected=", ".join(BACKENDS), got=got)
         self.loop.check()
+        if not 0 <= self.service.keep_runs_mb < float("inf"):
+            got = str(self.service.keep_runs_mb)
+            raise ConfigError("service.keep_runs_mb cannot be used", expected="0 (keep all) or more", got=got)
         for name, count in (
             ("budgets.retries", self.budgets.retries),
             ("policy.replan_every", self.policy.replan_every),

@@ -82,7 +82,7 @@ def earlier_runs(runs: Path) -> Iterator[EarlierRun]:
         EdgeError: A journal cannot be read. It is not passed over: its run may have moved things.
     """
     if runs.is_dir():
-        for directory in sorted((path.parent for path in runs.glob(f"*/{JOURNAL}")), key=_age, reverse=True):
+        for directory in sorted((path.parent for path in runs.glob(f"*/{JOURNAL}")), key=age, reverse=True):
             run = _read(directory)
             if run.task:
                 yield run
@@ -127,6 +127,20 @@ def choose(runs: Path, wanted: Path | Which, task: str | None) -> EarlierRun:
         fix = "leave --task away to go on, or --resume to start anew"
         raise ConfigError(f"{run.directory} has another task", expected=task, got=run.task, fix=fix)
     return run
+
+
+def age(directory: Path) -> tuple[str, int]:
+    """What run directories are sorted by, the oldest first: `2026-01-31-120000-10` comes after `…-9`."""
+    stamp, _, suffix = directory.name.rpartition("-")
+    return (stamp, int(suffix)) if suffix.isdecimal() and len(suffix) < 6 else (directory.name, 0)
+
+
+def in_use(directory: Path) -> bool:
+    """Whether the run's process is still there."""
+    try:
+        return (directory / JOURNAL).is_file() and _read(directory).in_use
+    except EdgeError:  # no journal of ours
+        return False
 
 
 def take_over(run: EarlierRun, directory: Path) -> None:
@@ -182,9 +196,3 @@ def _newest(runs: Path) -> EarlierRun:
     got = "none that began a task" if newest is None else f"the newest, {newest.directory}, finished: {newest.task}"
     fix = "start with --task, or name the run: --resume RUN_DIR"
     raise ConfigError(f"nothing to resume in {runs}", expected="a run that did not finish", got=got, fix=fix)
-
-
-def _age(directory: Path) -> tuple[str, int]:
-    """Sorts `2026-01-31-120000-10` behind `2026-01-31-120000-9`."""
-    stamp, _, suffix = directory.name.rpartition("-")
-    return (stamp, int(suffix)) if suffix.isdecimal() and len(suffix) < 6 else (directory.name, 0)

@@ -43,7 +43,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Manager:
     """Does for `edge serve` what systemd does: starts it, hears it, and knows when its watchdog is overdue."""
 
-    def __init__(self, bundle: Path, root: Path, *, store: Path | None = None) -> None:
+    def __init__(self, bundle: Path, root: Path, *, store: Path | None = None, keep_runs_mb: float = 0.0) -> None:
         self.root, self.socket = root, root / "control.sock"
         self.wire = Wire(root / "wire")
         self.bus = BusProcess(position=STANDING, holding=STANDING, wiretap=self.wire.path)
@@ -58,7 +58,7 @@ class Manager:
             f'bundle = "{bundle}"\nport = "{self.bus.port}"\nruns = "runs"\n'
             f'[cameras]\nfront = "{self.front.url}"\nwrist = "{self.wrist.url}"\ngone_s = 2.0\n'
             "[budgets]\nplan_attempts = 30\ncall_s = 3600.0\nretries = 1000\ncalls = 200\n[loop]\nwatchdog_ms = 2000\n"
-            f'[service]\nsocket = "{self.socket}"\nstore = "{store or ""}"\n'
+            f'[service]\nsocket = "{self.socket}"\nstore = "{store or ""}"\nkeep_runs_mb = {keep_runs_mb}\n'
         )
         self.command = [sys.executable, "-m", "edge.cli", "serve", "--config", str(config)]
         self.out = root / "out.txt"
@@ -170,6 +170,22 @@ def test_tasks_one_after_the_other_and_the_arm_off_between_them(manage: Callable
     service.listen()
     assert "STOPPING=1" in service.told
     assert not service.socket.exists()
+
+
+def test_old_runs_make_room(manage: Callable[..., Manager], tmp_path: Path) -> None:
+    for day in (1, 2, 3):
+        run = tmp_path / "runs" / f"2026-01-{day:02d}-120000"
+        run.mkdir(parents=True)
+        (run / "front.mp4").write_bytes(bytes(600_000))
+    service = manage(keep_runs_mb=1.0).ready()
+    service.until(lambda: [run.name for run in service.runs()] == ["2026-01-03-120000"])
+    service.ask("task", text=TASK)
+    service.acting()
+    service.ask("stop")
+    service.until(lambda: service.state() == "idle")
+    assert service.runs()[0].name == "2026-01-03-120000"  # both fit
+    assert len(service.runs()) == 2
+    assert "keep_runs_mb" in service.out.read_text()
 
 
 def test_the_commands_a_person_uses(manage: Callable[..., Manager]) -> None:

@@ -24,6 +24,7 @@ from edge.display import PlainLines
 from edge.earlier import EarlierRun, Which
 from edge.errors import EdgeError, ServiceError
 from edge.machine import Machine, Models, assemble, check_arm, return_memory
+from edge.retention import Retention
 from edge.run_log import Record
 from edge.runtime import Run
 from edge.service.health import Limits, Phase, Signs, unsound
@@ -69,6 +70,7 @@ class Service:
         self._config, self._api, self._models, self._cameras = config, api, models, cameras
         self._notifier, self._lines = notifier, lines
         self._server = CommandServer(Path(config.service.socket), self.answer)
+        self._retention = Retention(Path(config.runs), round(config.service.keep_runs_mb * 1e6))
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._end = threading.Event()
         self._lock = threading.RLock()
@@ -98,8 +100,11 @@ class Service:
                 try:
                     job = self._jobs.get(timeout=_TURN_S)
                 except queue.Empty:
+                    self._tidy()
                     continue
                 self._do(job)
+                self._retention.run_ended()
+                self._tidy()
             self._notifier.stopping()
             heart.join(2.0)
 
@@ -128,6 +133,10 @@ class Service:
         self._server.publish({"ended": ended}, last=True)
         self._notifier.status(self._phase.value + (f": {problem}" if problem else ""))
         return_memory()
+
+    def _tidy(self) -> None:
+        for line in self._retention.turn():
+            print(line, flush=True)
 
     def _opened(self, config: RunConfig, api: RobotApi, directory: Path, before: EarlierRun | None) -> Machine:
         machine = assemble(config, self._models, self._cameras, directory, before)
