@@ -99,21 +99,26 @@ account() {
 	run install -d -o edgearm -g edgearm -m 0750 "$STATE"
 }
 
+# Each environment has a folder of its own, named after what it was made of, and `venv` is a link to the one in use: the
+# service runs on until the new one is whole, and whatever goes wrong before that changes nothing.
 environment() {
-	local python=$1 arch=$2 pip=("$PREFIX/venv/bin/python" -m pip install --quiet) stamp=$PREFIX/installed made
-	[ -z "$WHEELS" ] || pip+=(--no-index --find-links "$WHEELS")
+	local python=$1 arch=$2 made fresh before old pip
 	made=$(cd "$SOURCE" && cat pyproject.toml CMakeLists.txt && find edge firmware_bridge -type f \
 		\( -name '*.py' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]' -o -name '*.[ch]pp' -o -name '*.json' \) -print0 |
 		sort -z | xargs -0 cat)
-	made=$(printf '%s %s %s' "$made" "$("$python" --version)" "$arch" | sha256sum)
-	if [ "$(cat "$stamp" 2>/dev/null)" = "$made" ]; then
+	made=$(printf '%s %s %s' "$made" "$("$python" --version)" "$arch" | sha256sum | cut -c1-12)
+	fresh=$PREFIX/venv-$made
+	before=$(readlink "$PREFIX/venv" || true)
+	if [ "$before" = "venv-$made" ]; then
 		say ok "$PREFIX/venv"
 		return
 	fi
 	CHANGED=1
-	say install "$PREFIX/venv (builds llama.cpp and the core: minutes)"
+	say install "$fresh (builds llama.cpp and the core: minutes)"
 	# TensorRT's Python package belongs to JetPack and is not on any index: the environment has to see the system's.
-	run "$python" -m venv --clear ${arch:+--system-site-packages} "$PREFIX/venv"
+	run "$python" -m venv --clear ${arch:+--system-site-packages} "$fresh"
+	pip=("$fresh/bin/python" -m pip install --quiet)
+	[ -z "$WHEELS" ] || pip+=(--no-index --find-links "$WHEELS")
 	run "${pip[@]}" --upgrade pip
 	if [ -n "$arch" ]; then
 		run env CUDACXX=/usr/local/cuda/bin/nvcc CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=$arch" \
@@ -122,11 +127,20 @@ environment() {
 		run "${pip[@]}" "$LLAMA"
 	fi
 	run "${pip[@]}" "${SOURCE}[record,sign]"
+	run install -D -m 0644 "$SOURCE/docs/deploy.md" "$PREFIX/share/docs/deploy.md"
+	run sync --file-system "$PREFIX" # the files before the link to them, should the power fail
+	say switch "$PREFIX/venv${before:+ from $before}"
+	[ -L "$PREFIX/venv" ] || [ ! -e "$PREFIX/venv" ] || run mv "$PREFIX/venv" "$PREFIX/venv-plain" # as it once was
+	run ln -sfn "venv-$made" "$PREFIX/venv.new"
+	run mv -T "$PREFIX/venv.new" "$PREFIX/venv"
 	run ln -sf "$PREFIX/venv/bin/edge" /usr/local/bin/edge
-	if [ "$DRY" = 0 ]; then
-		install -D -m 0644 "$SOURCE/docs/deploy.md" "$PREFIX/share/docs/deploy.md"
-		printf '%s\n' "$made" >"$stamp"
-	fi
+	# The one before is what the service runs in until it is restarted; older ones nobody needs.
+	for old in "$PREFIX"/venv-*; do
+		case $old in
+		"$fresh" | "$PREFIX/$before" | "$PREFIX/venv-*") ;;
+		*) run rm -rf "$old" ;;
+		esac
+	done
 }
 
 bundle() {

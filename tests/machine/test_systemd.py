@@ -133,6 +133,25 @@ def test_a_second_installation_changes_nothing(service: Service) -> None:
     assert {line.split()[0] for line in said.splitlines() if line} == {"found", "ok", "note", "finished"}, said
 
 
+def test_an_update_that_fails_changes_nothing_and_one_that_works_is_switched_to(service: Service) -> None:
+    machine, prefix = service.machine, service.machine.disk / "opt/edgearm"
+    before, process = os.readlink(prefix / "venv"), service.property("MainPID")
+    with (machine.disk / "root/edgearm/edge/__init__.py").open("a") as source:
+        source.write("# a newer version\n")
+    failed = machine.ask("/root/edgearm/deploy/install.sh", "--network", "--wheels", "/root")  # where there are none
+    assert failed.returncode != 0
+    assert os.readlink(prefix / "venv") == before
+    assert service.property("MainPID") == process
+    assert service.tell("status").returncode == 0
+    machine.run("/root/edgearm/deploy/install.sh", "--network", "--wheels", "/wheels")
+    after = os.readlink(prefix / "venv")
+    assert after != before
+    assert {path.name for path in prefix.glob("venv-*")} == {before, after}
+    machine.until(lambda: service.property("MainPID") not in (process, "0"), "the service runs in the new environment")
+    service.idle()
+    assert f"/opt/edgearm/{after}/" in (service.main() / "maps").read_text()
+
+
 def test_udev_understands_the_rules(service: Service) -> None:
     if int(service.machine.run("udevadm", "--version")) < 254:
         pytest.skip("udevadm verify came with systemd 254: RELEASE=noble")
