@@ -20,8 +20,8 @@ RTX := "cuda-bindings>=12.6" tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13
 # A compiler, and the off-screen renderer of the simulated cameras.
 DEBIAN := build-essential libegl1 libgl1-mesa-dri
 # The C++ tests' framework; what builds and emulates the microcontroller; cyclictest, beside which the loop is measured;
-# what reads the unit and the script of deploy/.
-DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests openssl shellcheck systemd
+# what reads the unit, the rules and the script of deploy/.
+DEBIAN_TESTS := doctest-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm rt-tests openssl shellcheck systemd udev umockdev
 # What `make test-aarch64` builds with and runs on; the aarch64 system itself is unpacked into build/.
 DEBIAN_AARCH64 := g++-aarch64-linux-gnu qemu-user-static
 # What `make test-systemd` unpacks a system with, and boots it in.
