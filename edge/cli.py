@@ -173,7 +173,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from edge.doctor import examine, set_up
     from edge.tabletop import API
 
-    settings = config.load(arguments.config, overrides(arguments))
+    given = overrides(arguments)
+    if arguments.config is None and not any(given.values()) and config.INSTALLED.is_file():
+        arguments.config = config.INSTALLED
+        print(f"note   nothing was named: this is about the service's {config.INSTALLED}")
+    settings = config.load(arguments.config, given)
     if arguments.set_id is not None or arguments.lock:
         return set_up(settings, id=arguments.set_id, lock=arguments.lock)
     return examine(settings, API)

@@ -15,6 +15,9 @@ from edge.errors import ConfigError
 from edge.records import read
 from edge.types import BACKENDS
 
+INSTALLED = Path("/etc/edgearm/config.toml")
+"""The service's, where `deploy/install.sh` puts it."""
+
 
 @dataclass(frozen=True)
 class Cameras:

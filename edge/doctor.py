@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edge import find_arms, probe, probe_bridge, probe_motors, set_up_servos
+from edge import find_arms, probe, probe_bridge, probe_motors, probe_service, set_up_servos
 from edge.api import RobotApi
 from edge.arm import SO101_BRIDGE, ArmDescription, BridgeDrive, DamiaoDrive, FeetechDrive, load_description
 from edge.calibration import load_calibration
@@ -29,23 +29,26 @@ def examine(config: RunConfig, api: RobotApi) -> int:
         0 if all that was asked for is there, 2 otherwise. Missing real-time rights are reported, not failed.
     """
     notes: list[str] = []
+    service = probe_service.look(Path(config.service.socket))
     checks: list[tuple[str, Callable[[], str]]] = [
         ("bundle", lambda: _bundle(config, api, notes)),
         ("loop", lambda: _loop(config)),
-        ("port", lambda: _port(config)),
-        *((name, lambda name=name: _camera(name, config)) for name in wanted_cameras(config)),
+        *((name, lambda name=name: _camera(name, config, service.camera_age_ms)) for name in wanted_cameras(config)),
     ]
     wrong = {name for name, check in checks if not _passes(name, check)}
-    if "port" not in wrong:
-        if not _passes("arm", lambda: _motors(config, notes)):
-            wrong.add("arm")
-    elif not config.port:
-        notes += _elsewhere(config)
+    if service.acting:
+        notes.append("the service is at work with the arm: ask again between tasks")
+    elif not _passes("port", lambda: _port(config)):
+        wrong.add("port")
+        notes += [] if config.port else _elsewhere(config)
+    elif not _passes("arm", lambda: _motors(config, notes)):
+        wrong.add("arm")
     for note in notes:
         print(f"note   {note}")
     for line in _rights(config.loop):
         print(line)
-    for finding in examine_machine(Path(config.runs), config.loop.cpu):
+    found = [service.finding] if service.finding is not None else []
+    for finding in (*found, *examine_machine(Path(config.runs), config.loop.cpu)):
         print(finding)
         wrong |= {finding.what} if finding.level == "wrong" else set()
     return 2 if wrong else 0
@@ -196,7 +199,8 @@ def _at_other_rates(port: str, arm: ArmDescription) -> dict[int, list[int]]:
     return {baud: find_arms.answering(ServoBus(port, baud), ids) for baud in find_arms.OTHER_BAUDS}
 
 
-def _camera(name: str, config: RunConfig) -> str:
+def _camera(name: str, config: RunConfig, held_ms: Mapping[str, float]) -> str:
+    """Opens a camera, or believes the service that holds it: `held_ms` is how old its newest frames are."""
     address = config.cameras.address(name)
     if not address:
         option = f"--{name}" if name in CAMERAS else f"--camera {name}=…"
@@ -206,7 +210,9 @@ def _camera(name: str, config: RunConfig) -> str:
             height, width = camera.latest().image.shape[:2]
             return f"{address}: {width}×{height}"
     except CameraError:
-        raise
+        if held_ms.get(name, float("inf")) > config.cameras.stale_ms:
+            raise
+        return f"{address}: the service has it, and a frame {held_ms[name]:.0f} ms old"
     except OSError as problem:
         raise CameraError(f"camera {name} at {address} does not open", got=str(problem)) from problem
 

@@ -208,6 +208,12 @@ def test_the_commands_a_person_uses(manage: Callable[..., Manager]) -> None:
     assert "ended     not finished: stopped by edge stop" in out
     assert following.returncode == 1
     assert "no fault" in service.edge("clear").stdout
+    looked = subprocess.run(
+        [sys.executable, "-m", "edge.cli", "doctor", "--config", str(service.root / "service.toml")],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    for words in ("ok     arm       6 servos", "ok     front", "ok     service   idle"):
+        assert words in looked.stdout, looked.stdout + looked.stderr
     assert "nothing runs" in service.edge("stop").stdout
     refused = service.edge("task", "put the pink cube on the blue plate")
     assert refused.returncode == 2

@@ -136,7 +136,7 @@ def _lines(told: dict[str, Any]) -> list[str]:
     if loop:
         late = f"late {loop['late_us']:.0f} µs (p99), {loop['late_max_us']:.0f} µs (max)"
         rows.append(("loop", f"{loop['rate_hz']:.0f} Hz, {late}, {loop['misses']} deadlines missed"))
-    rows += [("camera", f"{name}: {age}") for name, age in told["cameras"].items()]
+    rows += [("camera", f"{name}: {age} ms old") for name, age in told["camera_age_ms"].items()]
     rows += [("warning", text) for text in told["warnings"]]
     if told["last"]:
         last = told["last"]

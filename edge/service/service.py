@@ -245,7 +245,7 @@ class Service:
             "bundle": str(self._models.bundle.path),
             "backend": self._models.policy.backend_name,
             "up_s": round(time.monotonic() - self._began, 1),
-            "cameras": {name: f"{camera.age_s * 1e3:.0f} ms old" for name, camera in self._cameras.items()},
+            "camera_age_ms": {name: round(camera.age_s * 1e3) for name, camera in self._cameras.items()},
             "task": status.task,
             "phase": status.phase,
             "reason": status.reason,
