@@ -42,7 +42,8 @@ class Seen:
         missed: Cycles since the last believed answer.
         errors: Error bits that the last two answers share.
         limp: Torque was off in the last two answers.
-        torque: Whether it was on in the last.
+        limp_now: Torque was off in the last answer.
+        torque: Whether it was on in the newest believed answer.
         goal: In the newest believed answer, ticks.
         hold: Registers from Acceleration to Goal_Velocity there.
     """
@@ -50,11 +51,11 @@ class Seen:
     def __init__(self, joint: JointTable) -> None:
         self.joint = joint
         self.encoder = self.goal = self.errors = self.missed = 0
-        self.known = self.torque = self.limp = False
+        self.known = self.torque = self.limp = self.limp_now = False
         self.hold = b""
         self._heard = False
         self._candidate: int | None = None
-        self._last_code, self._last_limp = 0, False
+        self._last_code = 0
 
     def answer(self, frame: Frame) -> bool:
         """Takes an answer; False when no such joint can have meant it."""
@@ -66,7 +67,7 @@ class Seen:
         self.goal = _word(frame.params, _GOAL)
         self.hold = frame.params[_HOLD_FROM - _FIRST : _HOLD_FROM - _FIRST + 7]
         self.errors, self._last_code = frame.code & self._last_code, frame.code
-        self.limp, self._last_limp = not self.torque and self._last_limp, not self.torque
+        self.limp, self.limp_now = not self.torque and self.limp_now, not self.torque
         return True
 
     def _believable(self, encoder: int) -> bool:
@@ -159,6 +160,7 @@ class Drives:
         self.goals = [0] * len(servos.seen)
         self._cycles = self._repeats = 0
         self._settled = [False] * len(self.goals)
+        self._lost = [False] * len(self.goals)
 
     @property
     def on(self) -> bool:
@@ -183,6 +185,8 @@ class Drives:
         """After each cycle; True when the pose has just been measured, which is in `goals`."""
         self._cycles += 1
         seen, complete = self._servos.seen, self._servos.complete
+        if self.on:
+            self._lost = [lost or not each.known for lost, each in zip(self._lost, seen, strict=True)]
         match self.stage:
             case Stage.LEFT:
                 for n, each in enumerate(seen):
@@ -196,6 +200,7 @@ class Drives:
                 self.enter(Stage.TORQUE)
             case Stage.TORQUE if complete and all(each.torque for each in seen):
                 self.enter(Stage.ON)
+                self._lost = [False] * len(seen)
             case Stage.RELEASING if complete and self._cycles > _REPEATS and not any(each.torque for each in seen):
                 self.enter(Stage.LEFT)
         return False
@@ -211,8 +216,11 @@ class Drives:
                 return write(_HOLD_FROM, dict(zip(ids, self._holds(), strict=True)))
             case Stage.TORQUE:
                 return write(_FIRST, dict.fromkeys(ids, b"\x01"))
-            case Stage.ON:
-                return write(_GOAL, dict(zip(ids, map(_position, self.goals), strict=True)))
+            case Stage.ON:  # a goal switches torque on: who may have lost power is left as it is
+                goals = zip(ids, self.goals, self._lost, self._servos.seen, strict=True)
+                return write(
+                    _GOAL, {id: _position(goal) for id, goal, lost, each in goals if not lost and not each.limp_now}
+                )
             case Stage.RELEASING:
                 return write(_FIRST, dict.fromkeys(ids, b"\0"))
         return b""

@@ -98,10 +98,20 @@ static void look(drives *all, const servo_bus *bus)
     }
 }
 
+static void lose(drives *all, const servo_bus *bus)
+{
+    for (int i = 0; i < bus->arm->count; ++i) {
+        all->lost |= bus->servos[i].known ? 0u : 1u << i;
+    }
+}
+
 bool drives_advance(drives *all, const servo_bus *bus)
 {
     if (all->cycles < UINT8_MAX) {
         all->cycles += 1;
+    }
+    if (all->stage == DRIVES_ON) {
+        lose(all, bus);
     }
     if (all->stage == DRIVES_LEFT) {
         look(all, bus);
@@ -122,6 +132,7 @@ bool drives_advance(drives *all, const servo_bus *bus)
             return false;
         case DRIVES_TORQUE:
             all->repeats = DRIVES_REPEATS;
+            all->lost = 0;
             enter(all, DRIVES_ON);
             return false;
         default:
@@ -157,6 +168,16 @@ static size_t tell_to_stay(const drives *all, const servo_bus *bus, uint8_t *out
     return tell_goals(bus, bits, goals, out, capacity);
 }
 
+/* Those that still have the torque that they were given. */
+static size_t tell_to_follow(const drives *all, const servo_bus *bus, uint8_t *out, size_t capacity)
+{
+    unsigned bits = ~all->lost;
+    for (int i = 0; i < bus->arm->count; ++i) {
+        bits &= bus->servos[i].newest_limp ? ~(1u << i) : ~0u;
+    }
+    return tell_goals(bus, bits, all->goals, out, capacity);
+}
+
 static size_t tell_torque(const servo_bus *bus, uint8_t value, uint8_t *out, size_t capacity)
 {
     uint8_t data[BRIDGE_MAX_JOINTS];
@@ -178,7 +199,7 @@ size_t drives_tell(drives *all, const servo_bus *bus, uint8_t *out, size_t capac
         case DRIVES_TORQUE:
             return tell_torque(bus, 1, out, capacity);
         case DRIVES_ON:
-            return tell_goals(bus, ~0u, all->goals, out, capacity);
+            return tell_to_follow(all, bus, out, capacity);
         case DRIVES_RELEASING:
             return tell_torque(bus, 0, out, capacity);
         default:

@@ -8,6 +8,10 @@
  *
  * Left: as they are. Nothing is written, so a limp servo stays limp, and one with torque holds where it was told to be.
  * One found at power-on on its way somewhere else is told to stay where it is: nothing moves on power-up.
+ *
+ * On: a goal also switches a servo's torque on. So one that was lost, and may have been without power and have sunk, is
+ * told nothing more until all are switched on anew, and one that has just said that it is limp nothing until its next
+ * answer.
  */
 #ifndef EDGEARM_FIRMWARE_DRIVES_H
 #define EDGEARM_FIRMWARE_DRIVES_H
@@ -35,6 +39,7 @@ typedef struct {
     uint8_t cycles;
     uint8_t repeats;
     unsigned found; /* a bit for each servo that was seen limp, or where it was told to be, since power-on */
+    unsigned lost;  /* a bit for each servo that was not known at some time since all were on */
     int32_t goals[BRIDGE_MAX_JOINTS];
 } drives;
 

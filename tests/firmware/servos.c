@@ -56,6 +56,10 @@ static void store(servo_line *line, uint32_t now_us, int index, uint8_t address,
             servo->registers[address + i] = data[i];
         }
     }
+    const bool goal = address <= FEETECH_GOAL_POSITION && FEETECH_GOAL_POSITION < address + length;
+    if (goal && !servo->meek && servo->deaf_to == 0) {
+        servo->registers[FEETECH_TORQUE_ENABLE] = 1;
+    }
     if (address == FEETECH_TORQUE_ENABLE && data[0] == 1) {
         servo->error &= (uint8_t)~FEETECH_ERROR_OVERLOAD;
     }

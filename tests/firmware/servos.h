@@ -14,6 +14,7 @@ typedef struct {
     bool silent;      /* hears and does not answer */
     bool deaf;        /* does not hear either */
     bool jammed;      /* does not move */
+    bool meek;        /* a goal does not switch its torque on */
     int deaf_to;      /* a register that does not take what is written; 0: none */
 } emulated_servo;
 

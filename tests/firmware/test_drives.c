@@ -242,10 +242,49 @@ static void who_is_on_its_way_is_told_to_stay(void)
     tells_nothing();
 }
 
+/* A goal switches torque on: it is for those that still have it. */
+static void who_was_lost_is_told_nothing_until_all_are_switched_on_anew(void)
+{
+    for (int i = 0; i < SERVOS; ++i) {
+        powered();
+        switches_on();
+        answers(1, HERE);
+        bus.servos[i].missed = SERVO_LOST - 1;
+        goes_on_to(DRIVES_ON, false);
+        tells_goals(~0u, HERE);
+        bus.servos[i].known = false;
+        goes_on_to(DRIVES_ON, false);
+        tells_goals(~(1u << i), HERE);
+        answers(1, HERE);
+        goes_on_to(DRIVES_ON, false);
+        tells_goals(~(1u << i), HERE);
+        for (int repeat = 0; repeat < DRIVES_REPEATS; ++repeat) {
+            drives_halt(&all);
+            tells_goals(~(1u << i), HERE);
+        }
+        drives_halt(&all);
+        tells_nothing();
+        answers(0, HERE);
+        switches_on();
+        bus.servos[i].newest_limp = true; /* for as long as it says so */
+        goes_on_to(DRIVES_ON, false);
+        tells_goals(~(1u << i), HERE);
+        bus.servos[i].newest_limp = false;
+        goes_on_to(DRIVES_ON, false);
+        tells_goals(~0u, HERE);
+    }
+    powered(); /* before that it is another matter: a servo that is not there yet is not lost */
+    bus.servos[0].known = false;
+    goes_on_to(DRIVES_LEFT, false);
+    answers(0, HERE);
+    switches_on();
+}
+
 void test_drives(void)
 {
     every_stage_says_its_part();
     each_servo_counts();
     no_stage_takes_for_ever();
     who_is_on_its_way_is_told_to_stay();
+    who_was_lost_is_told_nothing_until_all_are_switched_on_anew();
 }

@@ -85,29 +85,63 @@ static void a_servo_that_falls_silent_stops_the_arm(void)
         sends_command(plan_step(&moving, goals).targets, EXPIRY);
         runs(TICK);
         REQUIRE(arm.state.arm == BRIDGE_BRAKING && arm.state.faults == BRIDGE_FAULT_FEEDBACK);
+        const int32_t last = last_told(servo, FEETECH_GOAL_POSITION)->value;
         runs(1000 * TICK);
         REQUIRE(arm.state.age_ms == UINT8_MAX && arm.state.arm == BRIDGE_STOPPED);
+        REQUIRE(last_told(servo, FEETECH_GOAL_POSITION)->value == last); /* the others brake without it */
         sends_clear();
         runs(TICK);
         REQUIRE(arm.state.refusal == BRIDGE_FAULT_PRESENT);
         arm.line.servos[servo].silent = false;
         runs(10 * TICK);
         REQUIRE(arm.state.stale == 0);
-        arms();
         stays_within(0);
+        const size_t anew = arm.line.written;
+        arms();
+        stays_within(anew);
         power_off();
     }
 }
 
-/* Power of one servo comes and goes: it answers again before it is missed, but lets go. */
-static void a_servo_that_restarts_stops_the_arm(void)
+/* Power of one servo comes and goes; it lets go and sinks meanwhile. */
+static void restarts(int servo, int dead_ticks, int32_t sunk)
+{
+    emulated_servo *of = &arm.line.servos[servo];
+    of->deaf = true;
+    runs(dead_ticks * TICK);
+    of->deaf = false;
+    of->position += sunk;
+    servo_restart(of);
+}
+
+/* A goal, too, switches torque on: what has sunk is not to be pulled up again while the others come to rest. */
+static void a_servo_that_restarts_stops_the_arm_and_stays_limp(void)
+{
+    for (int dead_ticks = SERVO_LOST + 1; dead_ticks < 60; dead_ticks += 3) {
+        in_motion();
+        restarts(2, dead_ticks, -150);
+        for (int tick = 0; tick < 400; ++tick) {
+            runs(TICK);
+            REQUIRE(arm.line.servos[2].registers[FEETECH_TORQUE_ENABLE] == 0);
+        }
+        REQUIRE(arm.state.arm == BRIDGE_STOPPED && (arm.state.faults & BRIDGE_FAULT_FEEDBACK) != 0);
+        arms(); /* from where it is now */
+        REQUIRE(last_told(2, FEETECH_GOAL_POSITION)->value == arm.line.servos[2].position);
+        power_off();
+    }
+}
+
+/* So short that it answers again before it is missed. Where a goal switches torque on, nobody would see it. */
+static void a_short_dip_stops_the_arm_where_it_can_be_seen(void)
 {
     in_motion();
+    arm.line.servos[2].meek = true;
     servo_restart(&arm.line.servos[2]);
     runs(3 * TICK);
     REQUIRE(arm.state.arm == BRIDGE_BRAKING && arm.state.faults == BRIDGE_FAULT_DRIVE);
     runs(200 * TICK);
     REQUIRE(arm.line.servos[2].registers[FEETECH_TORQUE_ENABLE] == 0); /* nothing is switched on by itself */
+    arm.line.servos[2].meek = false;
     arms();
     power_off();
 }
@@ -302,7 +336,8 @@ void test_faults(void)
     an_error_of_an_idle_arm_shows();
     one_wrong_byte_is_no_fault();
     a_servo_that_falls_silent_stops_the_arm();
-    a_servo_that_restarts_stops_the_arm();
+    a_servo_that_restarts_stops_the_arm_and_stays_limp();
+    a_short_dip_stops_the_arm_where_it_can_be_seen();
     a_joint_that_does_not_follow_stops_the_arm();
     a_joint_may_be_so_far_for_so_long();
     one_that_catches_up_does_not();
