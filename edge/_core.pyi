@@ -200,6 +200,8 @@ class LoopCounters(TypedDict):
     holds_stalled: int
     """Because too many steps in a row were left out."""
     faults: int
+    starts_refused: int
+    """A joint was farther away than can be counted; the loop stayed idle."""
 
 class LoopSnapshot(TypedDict):
     """The loop as of its last step."""

@@ -18,6 +18,7 @@ from edge.errors import ArmError
 from edge.records import read
 
 _FIX = "name the calibration file that LeRobot wrote for this arm"
+_LEAST_TICKS = 64  # 6 degrees: a joint that was hardly moved was not calibrated
 
 
 @dataclass(frozen=True)
@@ -71,4 +72,10 @@ def load_calibration(path: str | PathLike[str], arm: ArmDescription) -> tuple[Jo
             if not possible:
                 where = f"calibration {path}: {joint.name}.{field}"
                 raise ArmError(f"{where} cannot be used", expected=expected, got=str(value), fix=_FIX)
+        if entry.range_max - entry.range_min < _LEAST_TICKS:
+            raise ArmError(
+                f"calibration {path}: {joint.name} has no range", expected=f"{_LEAST_TICKS} ticks or more",
+                got=f"{entry.range_min} to {entry.range_max}",
+                fix="move the joint through its whole range when calibrating",
+            )  # fmt: skip
     return entries

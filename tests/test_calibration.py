@@ -99,6 +99,16 @@ def test_an_entry_that_no_servo_can_have_is_refused_by_joint_and_field(
     assert names in str(refused.value)
 
 
+def test_a_joint_that_was_hardly_moved_was_not_calibrated(tmp_path: Path) -> None:
+    def file(last: int) -> Path:
+        return write(tmp_path / "arm.json", {**FILE, "gripper": {**FILE["gripper"], "range_max": last}})
+
+    with pytest.raises(ArmError, match="gripper has no range") as refused:
+        Arm(SO101, file(2020 + 63))
+    assert refused.value.fix == "move the joint through its whole range when calibrating"
+    assert Arm(SO101, file(2020 + 64)).to_ticks([0, 0, 0, 0, 0, 1]).tolist()[5] == 2084
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", '{"elbow_flex": {}}'])
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "arm.json"

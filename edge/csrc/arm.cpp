@@ -9,6 +9,12 @@
 
 namespace edgearm {
 
+namespace {
+
+constexpr std::int32_t kLeastTicks = 64;  // as in edge/calibration.py
+
+}  // namespace
+
 Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
     if (spec_.joints.size() != kJoints) {
         std::string names;
@@ -22,6 +28,15 @@ Arm::Arm(ArmSpec spec) : spec_(std::move(spec)) {
         throw Error(Error::Kind::arm, "the arm description has " + std::to_string(spec_.motors.size()) + " motors",
                     std::to_string(kJoints) + " motors, one a joint", std::to_string(spec_.motors.size()),
                     "compare with edge/robots/damiao-bench.json");
+    }
+    for (std::size_t i = 0; i < spec_.calibration.size(); ++i) {
+        const ServoCalibration& servo = spec_.calibration[i];
+        if (servo.range_max - servo.range_min < kLeastTicks) {
+            throw Error(Error::Kind::arm, "the calibration of joint " + spec_.joints[i].name + " has no range",
+                        std::to_string(kLeastTicks) + " ticks or more",
+                        std::to_string(servo.range_min) + " to " + std::to_string(servo.range_max),
+                        "move the joint through its whole range when calibrating");
+        }
     }
     for (std::size_t i = 0; i < kJoints; ++i) {
         const JointSpec& joint = spec_.joints[i];

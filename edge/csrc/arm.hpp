@@ -82,8 +82,8 @@ struct ArmSpec {
 
 class Arm {
 public:
-    // Throws Error(arm) when the description has not exactly kJoints joints. Whether limits can be kept is known once
-    // there is a loop with a period (limiter.hpp).
+    // Throws Error(arm) when the description has not exactly kJoints joints, or a calibrated one no range. Whether
+    // limits can be kept is known once there is a loop with a period (limiter.hpp).
     explicit Arm(ArmSpec spec);
 
     const ArmSpec& spec() const { return spec_; }

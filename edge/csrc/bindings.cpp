@@ -26,6 +26,7 @@ py::dict from_published(const Published& published, const Arm& arm) {
     counters["holds_feedback"] = published.counters.holds_feedback;
     counters["holds_stalled"] = published.counters.holds_stalled;
     counters["faults"] = published.counters.faults;
+    counters["starts_refused"] = published.counters.starts_refused;
 
     py::dict result;
     result["now_ns"] = published.now_ns;

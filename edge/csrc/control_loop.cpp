@@ -111,12 +111,13 @@ void ControlLoop::take_requests(std::int64_t now) noexcept {
     const bool fresh = out_.feedback_ns >= 0 && now - out_.feedback_ns <= config_.feedback_timeout_ns;
     if (start_pending_ && !armed() && fresh) {
         start_pending_ = false;
-        out_.state = State::ready;
-        stalled_ = false;  // what came before the start moved nothing
-        fault_log_.resume();
-        moved_ns_ = now;
-        if (!limiter_.rest_at(out_.measured)) {
-            enter_fault(FaultCause::not_finite);
+        if (limiter_.rest_at(out_.measured)) {
+            out_.state = State::ready;
+            stalled_ = false;  // what came before the start moved nothing
+            fault_log_.resume();
+            moved_ns_ = now;
+        } else {  // armed, it would command a pose that the arm is not in
+            out_.counters.starts_refused += 1;
         }
     }
     if ((requests & kHold) != 0 && (out_.state == State::running || out_.state == State::hold)) {

@@ -73,6 +73,7 @@ struct Counters {
     std::uint64_t holds_feedback = 0;
     std::uint64_t holds_stalled = 0;
     std::uint64_t faults = 0;
+    std::uint64_t starts_refused = 0;  // a joint was astray (limiter.hpp)
 };
 
 // Everything the outside may see of the loop, as of its last step.
@@ -115,7 +116,8 @@ public:
     // --- the other side: any thread, takes effect at the next step -----------------------------------------------
     Offer offer(Chunk chunk);
     Offer refuse(const Verdict& verdict) const { return {0, verdict, describe(verdict, arm_)}; }
-    void start();                 // idle -> ready, from the measured pose, as soon as there is feedback
+    // idle -> ready, from the measured pose, as soon as there is feedback. Where a joint is astray it stays idle.
+    void start();
     void hold();                  // stop following; chunks from before this are refused
     void clear();                 // come to rest, then idle; the only way out of fault
     void fail(FaultCause cause);  // into fault, for what only the driver can see

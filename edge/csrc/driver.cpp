@@ -13,6 +13,15 @@ namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kSecond = 1'000 * kMillisecond;
+
+void refuse_astray(const Arm& arm, const Joints& pose) {
+    if (const std::optional<std::size_t> joint = Limiter::astray(pose)) {
+        throw Error(Error::Kind::arm, "joint " + arm.spec().joints[*joint].name + " is where it cannot be held",
+                    "a position of at most 256 either way (rad, or the gripper's way)", std::to_string(pose[*joint]),
+                    "correct its calibration, or its entry in the arm description");
+    }
+}
+
 }  // namespace
 
 Driver::Driver(ControlLoop& loop, std::string port, DriverConfig config)
@@ -114,10 +123,16 @@ void Driver::arm() {
                     : state == State::idle ? "check the arm's power and cables"
                                            : "it is started already");
     }
+    const Published found = loop_.published();
+    refuse_astray(loop_.arm(), found.measured);
     order(Order::engage);
     set_text(torque_text_, "on");
     loop_.start();
-    if (!wait_for([](const Published& loop) { return loop.state != State::idle; }, kSecond)) {
+    const auto answered = [&](const Published& loop) {
+        return loop.state != State::idle || loop.counters.starts_refused > found.counters.starts_refused;
+    };
+    if (!wait_for(answered, kSecond) || loop_.published().state == State::idle) {
+        refuse_astray(loop_.arm(), loop_.published().measured);  // it was moved there meanwhile
         throw Error(Error::Kind::arm, "the arm on " + port_ + " did not become ready", "feedback after torque on",
                     "none", "check the arm's power and cables");
     }

@@ -59,6 +59,16 @@ Limiter::Limiter(const Arm& arm, std::int64_t tick_ns) : tick_s_(static_cast<dou
     }
 }
 
+std::optional<std::size_t> Limiter::astray(const Joints& pose) noexcept {
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        std::int64_t position = 0;
+        if (!safety_position_from(pose[i], &position)) {
+            return i;
+        }
+    }
+    return std::nullopt;
+}
+
 bool Limiter::rest_at(const Joints& pose) noexcept {
     std::array<safety_state, kJoints> joints{};
     for (std::size_t i = 0; i < kJoints; ++i) {

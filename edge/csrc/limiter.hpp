@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "arm.hpp"
 #include "error.hpp"
@@ -28,7 +29,10 @@ public:
     // Throws Error(arm) when a joint's limits contradict each other, or cannot be kept in ticks of this length.
     Limiter(const Arm& arm, std::int64_t tick_ns);
 
-    // Stand still at `pose`, which may lie outside the limits. False, and nothing changes, when it is no position.
+    // The first joint that is at no position: not a number, or farther away than can be counted.
+    static std::optional<std::size_t> astray(const Joints& pose) noexcept;
+
+    // Stand still at `pose`, which may lie outside the limits. False, and nothing changes, when a joint is astray.
     bool rest_at(const Joints& pose) noexcept;
     // One tick after a target that moves from `from` to `to` meanwhile; returns safety_flag bits. A joint whose target
     // is no position, or whose state is none, brakes, and kRejected is among the bits.

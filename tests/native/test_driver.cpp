@@ -152,6 +152,30 @@ TEST_CASE("driver: a port that goes and comes back, with readers at every border
     reader.join();
 }
 
+TEST_CASE("driver: a joint that stands where it cannot be held is named before anything is switched on") {
+    test::ServoBus servos({2048, 2048, 2048, 2048, 2048, 3000});
+    ArmSpec spec = test::toy_arm().spec();
+    spec.joints[5].lower = -0.002;  // 952 ticks away are 1.46 rad: 365 times its way
+    spec.joints[5].upper = 0.002;
+    spec.joints[5].max_velocity = 0.01;
+    spec.joints[5].max_acceleration = 0.1;
+    spec.joints[5].max_jerk = 10;
+    ControlLoop loop(Arm(spec), patient());
+    Driver driver(loop, servos.port(), {});
+    try {
+        driver.start();
+        FAIL("it started");
+    } catch (const Error& error) {
+        CHECK(error.kind == Error::Kind::arm);
+        CHECK(std::string(error.what()) == "joint joint5 is where it cannot be held");
+        CHECK(error.got.substr(0, 3) == "365");
+    }
+    CHECK(!driver.running());
+    CHECK(loop.published().state == State::idle);
+    CHECK(servos.goals().empty());
+    CHECK(servos.torque() == kOff);
+}
+
 TEST_CASE("driver: what a machine or a link cannot do is refused before anything is opened") {
     ControlLoop loop(test::toy_arm(), {});
     const auto refusal = [&](DriverConfig config) -> std::string {

@@ -104,6 +104,23 @@ TEST_CASE("offers, holds and snapshots race with the steps") {
     }
 }
 
+TEST_CASE("an arm that stands where nothing can be counted is not armed, and may be once it is back") {
+    ControlLoop loop(test::toy_arm(), {});
+    Joints measured{};
+    measured[5] = 314;  // a gripper whose calibrated range is too small
+    loop.start();
+    const Command command = loop.step(kStep, &measured);
+    CHECK(command.state == State::idle);
+    CHECK(command.joints == measured);
+    CHECK(loop.published().counters.starts_refused == 1);
+    CHECK(loop.published().counters.faults == 0);
+    measured[5] = 1;
+    CHECK(loop.step(2 * kStep, &measured).state == State::idle);  // the start is over
+    loop.start();
+    CHECK(loop.step(3 * kStep, &measured).state == State::ready);
+    CHECK(loop.published().commanded == measured);
+}
+
 TEST_CASE("a loop belongs to one driver at a time") {
     ControlLoop loop(test::toy_arm(), {});
     loop.claim();
