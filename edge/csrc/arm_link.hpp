@@ -95,6 +95,9 @@ public:
     // Sets every goal to where the joint is, then switches torque on. Returns that pose. Throws Error, and then torque
     // is off again where it was off: an arm that held itself up goes on doing so.
     virtual Joints engage() = 0;
+    // Whether a motor was on before the last engage(), or whether nobody knows: then torque is not ours to switch off
+    // when a start fails.
+    virtual bool held_before() const = 0;
     // Torque off; true when every motor said so.
     virtual bool release() = 0;
 

@@ -44,6 +44,7 @@ public:
     // A new session, and a clear of what is latched now: this call is the explicit act. When it throws, what the
     // microcontroller has switched on by then holds its pose.
     Joints engage() override;
+    bool held_before() const override { return true; }  // no state says
     // Stops the arm, waits until it rests and switches torque off. False when the microcontroller gave that up. Throws
     // Error when nobody can tell.
     bool release() override;

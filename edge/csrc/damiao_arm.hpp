@@ -29,6 +29,7 @@ public:
     // Also tells every motor after how much silence it is to switch itself off. A motor that did so before is cleared,
     // because this call is the explicit act; any other fault is refused.
     Joints engage() override;
+    bool held_before() const override { return held_before_; }
     bool release() override;
     // A motor is believed while it is on, or was never switched on; one with a fault, or that went off by itself, is
     // not: its position ages. After a cycle in which no motor answered, none is commanded until one does: an adapter
@@ -59,6 +60,7 @@ private:
     Joints newest_{};
     std::array<bool, kJoints> fresh_{};
     bool engaged_ = false;
+    bool held_before_ = false;
     bool heard_ = true;  // in the last cycle, of any motor
 };
 

@@ -1,4 +1,5 @@
 // Set-up: everything that waits and may throw. What runs in a cycle is in damiao_arm.cpp.
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -200,6 +201,7 @@ Joints DamiaoArm::engage() {
                         "check its cable and power");
         }
     }
+    held_before_ = std::any_of(was_on.begin(), was_on.end(), [](bool on) { return on; });
     try {
         for (std::size_t i = 0; i < kJoints; ++i) {
             enable(i, pose);

@@ -72,7 +72,7 @@ void Driver::start() {
         arm();
     } catch (...) {
         if (launched) {
-            halt(config_.keep_torque || !engaged_);  // what was not engaged is as it was found
+            halt(config_.keep_torque || !engaged_ || held_before_);  // what was not engaged is as it was found
         }
         throw;
     }

@@ -71,8 +71,8 @@ struct DriverStats {
 //
 //   stop()                      rest, then off; on, if keep_torque, or if it did not come to rest within 3 s
 //   dropped without stop()      rest, then on: a program that failed must not drop what the arm holds up
-//   start() that fails          motors that were off are off again, motors that were on stay on; what a microcontroller
-//                               has switched on by then stays on
+//   start() that fails          motors that were off are off again, motors that were on stay on (once all are on: all,
+//                               if one was); what a microcontroller has switched on by then stays on
 //   fault, hold, link lost      rest; on until stop() or, after a lost link, for good: nobody can be told
 //   the process dies            nothing is sent any more: the motors hold their last goal (Feetech), do whatever
 //                               motor_timeout_s makes them do (Damiao), or are brought to rest by the microcontroller
@@ -146,7 +146,8 @@ private:
     std::atomic<std::uint64_t> bus_overruns_{0};
     std::atomic<bool> connected_{false};
     std::atomic<bool> stopping_{false};
-    std::atomic<bool> engaged_{false};  // written by the bus thread
+    std::atomic<bool> engaged_{false};      // written by the bus thread
+    std::atomic<bool> held_before_{false};  // ArmLink::held_before(), of that engage()
 
     // Between the bus thread and callers; the real-time thread never takes it.
     mutable std::mutex mutex_;

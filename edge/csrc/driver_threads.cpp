@@ -141,6 +141,7 @@ void Driver::obey() noexcept {
         }
         if (what == Order::engage) {
             feedback_.write(link_->engage());
+            held_before_ = link_->held_before();
             engaged_ = true;
         } else {
             engaged_ = false;

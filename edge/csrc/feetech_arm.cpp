@@ -157,6 +157,7 @@ Joints FeetechArm::engage() {
     for (std::size_t i = 0; i < kJoints; ++i) {
         was_on[i] = ask(i, FEETECH_TORQUE_ENABLE, 1, "whether its torque is on") != 0;
     }
+    held_before_ = std::any_of(was_on.begin(), was_on.end(), [](bool on) { return on; });
     try {
         for (std::size_t i = 0; i < kJoints; ++i) {
             const std::uint16_t goal = goal_word(arm_, i, pose[i]);

@@ -26,6 +26,7 @@ public:
     Joints measure() override;
     // Sets no speed or acceleration limit of the servos' own (the loop has them). Every servo has to acknowledge.
     Joints engage() override;
+    bool held_before() const override { return held_before_; }
     bool release() override;
     Io cycle(const Goals* goals, std::int64_t deadline_ns, std::optional<Joints>& measured) noexcept override;
 
@@ -47,6 +48,7 @@ private:
     std::array<std::uint8_t, kJoints> ids_{};
     Joints newest_{};
     std::array<bool, kJoints> fresh_{};
+    bool held_before_ = false;
 };
 
 // The names of a status frame's error bits, for a person.

@@ -68,6 +68,14 @@ Ticks ServoBus::torque() const {
     return values;
 }
 
+void ServoBus::hold() {
+    const std::lock_guard guard(mutex_);
+    for (Registers& servo : registers_) {
+        std::copy_n(&servo[FEETECH_PRESENT_POSITION], 2, &servo[FEETECH_GOAL_POSITION]);
+        servo[FEETECH_TORQUE_ENABLE] = 1;
+    }
+}
+
 void ServoBus::serve() noexcept {
     excuse_this_thread();
     feetech_parser parser;

@@ -37,6 +37,7 @@ public:
     // What the servos were told, oldest first: the goals of every sync_write that arrived whole.
     std::vector<Ticks> goals() const;
     Ticks torque() const;
+    void hold();  // every servo, where it stands
 
 private:
     using Registers = std::array<std::uint8_t, 128>;

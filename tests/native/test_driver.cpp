@@ -152,6 +152,41 @@ TEST_CASE("driver: a port that goes and comes back, with readers at every border
     reader.join();
 }
 
+TEST_CASE("driver: a start that fails with torque on leaves on what was on, and off what was off") {
+    for (const bool held : {true, false}) {
+        CAPTURE(held);
+        test::ServoBus servos;
+        if (held) {
+            servos.hold();
+        }
+        ControlLoop loop(test::toy_arm(), patient());
+        DriverConfig config;
+        std::atomic<bool> done{false};
+        std::thread canceller([&] {  // nearly every start of the loop is taken back before the next step
+            while (!done) {
+                loop.clear();
+            }
+        });
+        bool failed = false;
+        for (int i = 0; i < 100 && !failed; ++i) {
+            Driver driver(loop, servos.port(), config);
+            try {
+                driver.start();
+                if (!held) {
+                    driver.stop();
+                }
+            } catch (const Error& error) {
+                failed = std::string(error.what()).find("did not become ready") != std::string::npos;
+                CHECK(driver.stats().torque == (held ? "kept on" : "off"));
+            }
+        }
+        done = true;
+        canceller.join();
+        CHECK(failed);
+        CHECK(servos.torque() == (held ? kOn : kOff));
+    }
+}
+
 TEST_CASE("driver: a joint that stands where it cannot be held is named before anything is switched on") {
     test::ServoBus servos({2048, 2048, 2048, 2048, 2048, 3000});
     ArmSpec spec = test::toy_arm().spec();
