@@ -175,6 +175,22 @@ def test_an_arm_that_holds_another_calibration_is_refused_and_stays_off(bus: Bus
     assert bus.block.torque.tolist() == [0] * 6
 
 
+def test_a_joint_outside_its_range_is_refused_before_anything_is_switched_on(bus: BusProcess, file: Path) -> None:
+    """Not one that is a little over the end: gears have play."""
+    bus.block.position[3] = 3000 - 2047 + 150  # wrist_flex
+    goals = bus.block.goal.tolist()
+    driver = Driver(ControlLoop(Arm(SO101, file), LoopConfig(watchdog_ns=1500 * MS)), bus.port)
+    with pytest.raises(ArmError, match="outside its range") as refused:
+        driver.start()
+    assert (refused.value.expected, refused.value.got) == ("wrist_flex at 1000 to 3000 ticks", "wrist_flex at 3150")
+    assert refused.value.fix == "move it inside by hand, then start again"
+    assert bus.block.torque.tolist() == [0] * 6
+    assert bus.block.goal.tolist() == goals
+    bus.block.position[3] = 3000 - 2047 + 30
+    driver.start()
+    driver.stop()
+
+
 def test_a_servo_that_falls_silent_meanwhile_is_named(bus: BusProcess, file: Path) -> None:
     bus.block.silent[2] = 1
     with pytest.raises((ArmError, LinkError), match="servo"):

@@ -96,6 +96,14 @@ std::int32_t Arm::to_ticks(std::size_t joint, double value) const {
     return static_cast<std::int32_t>(std::clamp(std::round(ticks.zero + ticks.scale * value), ticks.least, ticks.most));
 }
 
+TickRange Arm::tick_range(std::size_t joint) const {
+    return {static_cast<std::int32_t>(ticks_[joint].least), static_cast<std::int32_t>(ticks_[joint].most)};
+}
+
+std::int64_t Arm::ticks_at(std::size_t joint, double value) const {
+    return std::llround(ticks_[joint].zero + ticks_[joint].scale * value);
+}
+
 double Arm::from_ticks(std::size_t joint, std::int32_t ticks) const {
     return (ticks - ticks_[joint].zero) / ticks_[joint].scale;
 }

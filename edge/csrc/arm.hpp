@@ -80,6 +80,11 @@ struct ArmSpec {
     double motor_timeout_s = 0;     // silence after which a motor goes off by itself, and limp; 0: never
 };
 
+struct TickRange {
+    std::int32_t least = 0;
+    std::int32_t most = 0;
+};
+
 class Arm {
 public:
     // Throws Error(arm) when the description has not exactly kJoints joints, or a calibrated one no range. Whether
@@ -99,6 +104,9 @@ public:
     // calibrated range.
     std::int32_t to_ticks(std::size_t joint, double value) const;
     double from_ticks(std::size_t joint, std::int32_t ticks) const;
+    // What to_ticks() stays within, and where `value` is, inside or not.
+    TickRange tick_range(std::size_t joint) const;
+    std::int64_t ticks_at(std::size_t joint, double value) const;
 
 private:
     // Ticks are zero + scale * value, with the value in joint units.

@@ -151,8 +151,28 @@ void FeetechArm::write(std::size_t joint, std::uint8_t address, std::span<const 
     stats_.errors[joint].store(reply.error, std::memory_order_relaxed);
 }
 
+void FeetechArm::require_inside(const Joints& pose) const {
+    std::string ranges;
+    std::string outside;
+    for (std::size_t i = 0; i < kJoints; ++i) {
+        if (std::abs(arm_.from_ticks(i, arm_.to_ticks(i, pose[i])) - pose[i]) <= PlausibilityGate::kMargin) {
+            continue;
+        }
+        const std::string& joint = arm_.spec().joints[i].name;
+        const TickRange range = arm_.tick_range(i);
+        ranges += (ranges.empty() ? "" : ", ") + joint + " at " + std::to_string(range.least) + " to " +
+                  std::to_string(range.most) + " ticks";
+        outside += (outside.empty() ? "" : ", ") + joint + " at " + std::to_string(arm_.ticks_at(i, pose[i]));
+    }
+    if (!outside.empty()) {
+        throw Error(Error::Kind::arm, "the arm on " + path() + " stands outside its range", ranges, outside,
+                    "move it inside by hand, then start again");
+    }
+}
+
 Joints FeetechArm::engage() {
     const Joints pose = measure();
+    require_inside(pose);
     std::array<bool, kJoints> was_on{};
     for (std::size_t i = 0; i < kJoints; ++i) {
         was_on[i] = ask(i, FEETECH_TORQUE_ENABLE, 1, "whether its torque is on") != 0;

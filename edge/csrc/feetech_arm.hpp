@@ -24,7 +24,8 @@ public:
     const std::string& stable_path() const override { return port_.stable_path(); }
 
     Joints measure() override;
-    // Sets no speed or acceleration limit of the servos' own (the loop has them). Every servo has to acknowledge.
+    // Sets no speed or acceleration limit of the servos' own (the loop has them). Every servo has to acknowledge. A
+    // joint outside its range is refused: it would go to the nearest goal inside at the servo's full speed.
     Joints engage() override;
     bool held_before() const override { return held_before_; }
     bool release() override;
@@ -33,6 +34,7 @@ public:
 private:
     void identify();
     void compare_calibration();
+    void require_inside(const Joints& pose) const;
     std::uint16_t ask(std::size_t joint, std::uint8_t address, std::uint8_t length, const char* what);
     void write(std::size_t joint, std::uint8_t address, std::span<const std::uint8_t> data, const char* doing);
     bool switch_off(std::size_t joint);
