@@ -141,6 +141,27 @@ def test_an_arm_that_does_not_come_to_rest_is_not_switched_off(wire: Wire, bus: 
     assert "off" not in told(wire)
 
 
+def test_a_link_that_was_lost_leaves_torque_on_even_when_it_is_back(wire: Wire, tmp_path: Path) -> None:
+    port = tmp_path / "arm"
+    loop = ControlLoop(ARM, PATIENT)
+    with BusProcess(link=port, position=STANDING) as bus:
+        driver = moving(bus, loop)
+    eventually(lambda: loop.snapshot()["fault_cause"] == "link lost", "fault")
+    assert driver.snapshot()["torque"] == "not off: the link was lost"
+    with BusProcess(link=port, position=STANDING, wiretap=wire.path) as bus:
+        bus.block.torque[:] = 1  # the adapter went and came back; the servos did not
+        eventually(lambda: driver.snapshot()["connected"], "the port is opened again")
+        driver.stop()
+        assert driver.snapshot()["torque"] == (
+            "not off: the link was lost, a port that came back and is only listened to"
+        )
+        assert told(wire) == []
+        driver.start()  # the explicit act
+        driver.stop()
+        assert driver.snapshot()["torque"] == "off"
+        assert told(wire)[-6:] == ["off"] * 6
+
+
 def test_a_start_that_fails_leaves_on_what_was_on(wire: Wire, bus: BusProcess) -> None:
     bus.block.torque[:] = 1
     bus.block.silent[2] = 1

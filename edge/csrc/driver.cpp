@@ -109,6 +109,7 @@ void Driver::launch() {
     connected_ = true;
     stopping_ = false;
     engaged_ = false;
+    lost_ = false;
     feedback_.write(pose);  // the loop knows where the arm is at its first step
     bus_ = std::thread(&Driver::run_bus, this);
     rt_ = std::thread(&Driver::run_loop, this);
@@ -126,7 +127,6 @@ void Driver::arm() {
     const Published found = loop_.published();
     refuse_astray(loop_.arm(), found.measured);
     order(Order::engage);
-    set_text(torque_text_, "on");
     loop_.start();
     const auto answered = [&](const Published& loop) {
         return loop.state != State::idle || loop.counters.starts_refused > found.counters.starts_refused;

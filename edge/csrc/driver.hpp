@@ -73,11 +73,14 @@ struct DriverStats {
 //   dropped without stop()      rest, then on: a program that failed must not drop what the arm holds up
 //   start() that fails          motors that were off are off again, motors that were on stay on (once all are on: all,
 //                               if one was); what a microcontroller has switched on by then stays on
-//   fault, hold, link lost      rest; on until stop() or, after a lost link, for good: nobody can be told
+//   fault, hold                 rest; on until stop()
+//   link lost                   on at the last goal, after stop() too: nobody can be told, and a port that came back is
+//                               only listened to until the next start()
 //   the process dies            nothing is sent any more: the motors hold their last goal (Feetech), do whatever
 //                               motor_timeout_s makes them do (Damiao), or are brought to rest by the microcontroller
 //
-// DriverStats::torque says which it was: "as found", "on", "off", "kept on", or "not off: " and the reason.
+// DriverStats::torque says which it was: "as found", "on", "off", "kept on", or "not off: " and the reason, after a
+// lost link at once.
 class Driver {
 public:
     // `loop` must outlive the driver. Throws Error(config) for numbers that make no sense or that the link cannot
@@ -148,6 +151,7 @@ private:
     std::atomic<bool> stopping_{false};
     std::atomic<bool> engaged_{false};      // written by the bus thread
     std::atomic<bool> held_before_{false};  // ArmLink::held_before(), of that engage()
+    std::atomic<bool> lost_{false};         // the link went while engaged; until the next engage()
 
     // Between the bus thread and callers; the real-time thread never takes it.
     mutable std::mutex mutex_;

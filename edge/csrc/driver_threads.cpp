@@ -106,6 +106,10 @@ void Driver::bus_cycle(std::int64_t now) noexcept {
 
 void Driver::lose_link(const std::string& reason) noexcept {
     link_.reset();
+    if (engaged_) {
+        lost_ = true;
+        set_text(torque_text_, "not off: the link was lost");
+    }
     engaged_ = false;
     connected_ = false;
     loop_.fail(FaultCause::link);
@@ -143,6 +147,11 @@ void Driver::obey() noexcept {
             feedback_.write(link_->engage());
             held_before_ = link_->held_before();
             engaged_ = true;
+            lost_ = false;
+            set_text(torque_text_, "on");
+        } else if (lost_) {
+            throw Error(Error::Kind::link, "the link was lost", "a link that held since start()",
+                        "a port that came back and is only listened to", "start() takes the arm over again");
         } else {
             engaged_ = false;
             if (!link_->release()) {
