@@ -119,6 +119,7 @@ public:
     // idle -> ready, from the measured pose, as soon as there is feedback. Where a joint is astray it stays idle.
     void start();
     void hold();                  // stop following; chunks from before this are refused
+    void retire();                // hold(), and no chunk is accepted before the next start()
     void clear();                 // come to rest, then idle; the only way out of fault
     void fail(FaultCause cause);  // into fault, for what only the driver can see
     Published published() const {
@@ -142,6 +143,7 @@ private:
     enum Request : std::uint64_t { kStart = 1, kHold = 2, kClear = 4, kRequestBits = 0xFF, kEpoch = 0x100 };
 
     void request(Request bit);
+    void request_hold();
     void measure_stall(std::int64_t elapsed) noexcept;
     void take_feedback(std::int64_t now, const Joints* feedback) noexcept;
     void take_requests(std::int64_t now) noexcept;

@@ -61,11 +61,21 @@ void ControlLoop::start() {
     request(kStart);
 }
 
-void ControlLoop::hold() {
-    const std::lock_guard guard(offering_);
+void ControlLoop::request_hold() {
     // An observation from the last step on is one of the arm that was told to hold: only older ones are refused.
     newest_start_ns_ = std::max(newest_start_ns_, published().now_ns - 1);
     request(kHold);
+}
+
+void ControlLoop::hold() {
+    const std::lock_guard guard(offering_);
+    request_hold();
+}
+
+void ControlLoop::retire() {
+    const std::lock_guard guard(offering_);
+    started_ = false;
+    request_hold();
 }
 
 void ControlLoop::clear() {

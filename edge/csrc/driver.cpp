@@ -142,7 +142,7 @@ void Driver::halt(bool keep_torque) {
     if (!running()) {
         return;
     }
-    loop_.hold();
+    loop_.retire();  // a chunk that came now would move the arm while torque goes off
     // From its highest speed a joint rests within max_velocity / max_acceleration, well under a second.
     const bool rests =
         wait_for([](const Published& loop) { return loop.state != State::running && loop.at_rest; }, 3 * kSecond);

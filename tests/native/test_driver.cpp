@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -150,6 +151,29 @@ TEST_CASE("driver: a port that goes and comes back, with readers at every border
     driver.stop();
     done = true;
     reader.join();
+}
+
+TEST_CASE("driver: from the beginning of stop() no chunk is accepted, however long it takes") {
+    test::ServoBus servos;
+    ControlLoop loop(test::toy_arm(), patient());
+    Driver driver(loop, servos.port(), {});
+    driver.start();
+    offer_move(loop, 0.02);
+    eventually([&] { return std::abs(loop.published().velocity[0]) > 0.1; });
+    std::atomic<bool> done{false};
+    std::atomic<int> accepted{0};
+    std::thread policy([&] {
+        while (!done) {
+            const bool holds = loop.published().hold_cause == HoldCause::requested;
+            Chunk chunk = test::leaving(loop.published().commanded, loop.published().now_ns, 0.02, 16, 0.1);
+            accepted += loop.offer(chunk).chunk_id != 0 && holds ? 1 : 0;
+        }
+    });
+    driver.stop();
+    done = true;
+    policy.join();
+    CHECK(accepted == 0);
+    CHECK(servos.torque() == kOff);
 }
 
 TEST_CASE("driver: a start that fails with torque on leaves on what was on, and off what was off") {

@@ -121,6 +121,33 @@ TEST_CASE("an arm that stands where nothing can be counted is not armed, and may
     CHECK(loop.published().commanded == measured);
 }
 
+TEST_CASE("a loop that retires holds and takes no chunk before it is started anew") {
+    ControlLoop loop(test::toy_arm(), {});
+    Joints measured{};
+    std::int64_t now = 0;
+    const auto steps = [&](int count) {
+        for (int i = 0; i < count; ++i) {
+            measured = loop.step(now += kStep, &measured).joints;
+        }
+    };
+    const auto offered = [&] { return loop.offer(line(now, measured[0], 0.02)); };
+    loop.start();
+    steps(1);
+    REQUIRE(offered().chunk_id != 0);
+    steps(200);
+    REQUIRE(loop.published().state == State::running);
+    loop.retire();
+    CHECK(offered().verdict.refusal == Refusal::idle);
+    steps(500);
+    CHECK(loop.published().state == State::hold);
+    CHECK(loop.published().at_rest);
+    CHECK(offered().verdict.refusal == Refusal::idle);
+    loop.clear();
+    loop.start();
+    steps(1);
+    CHECK(offered().chunk_id != 0);
+}
+
 TEST_CASE("a loop belongs to one driver at a time") {
     ControlLoop loop(test::toy_arm(), {});
     loop.claim();
