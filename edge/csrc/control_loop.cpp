@@ -95,7 +95,8 @@ void ControlLoop::take_feedback(std::int64_t now, const Joints* feedback) noexce
 void ControlLoop::take_requests(std::int64_t now) noexcept {
     const std::uint64_t requests = requests_.fetch_and(~std::uint64_t{kRequestBits}, std::memory_order_acq_rel);
     epoch_ = requests / kEpoch;
-    start_pending_ |= (requests & kStart) != 0;
+    // A start that came with a clear came after it.
+    start_pending_ = (start_pending_ && (requests & kClear) == 0) || (requests & kStart) != 0;
     clear_pending_ |= (requests & kClear) != 0;
     if (clear_pending_ && out_.state == State::running) {
         enter_hold(HoldCause::requested);

@@ -120,7 +120,7 @@ public:
     void start();
     void hold();                  // stop following; chunks from before this are refused
     void retire();                // hold(), and no chunk is accepted before the next start()
-    void clear();                 // come to rest, then idle; the only way out of fault
+    void clear();                 // come to rest, then idle; the only way out of fault. Takes back a start() before it
     void fail(FaultCause cause);  // into fault, for what only the driver can see
     Published published() const {
         Published seen;

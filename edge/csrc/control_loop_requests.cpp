@@ -50,8 +50,9 @@ Offer ControlLoop::offer(Chunk chunk) {
 }
 
 void ControlLoop::request(Request bit) {
+    const std::uint64_t taken_back = bit == kClear ? std::uint64_t{kStart} : 0;
     std::uint64_t word = requests_.load(std::memory_order_relaxed);
-    while (!requests_.compare_exchange_weak(word, (word + kEpoch) | bit, std::memory_order_acq_rel)) {
+    while (!requests_.compare_exchange_weak(word, ((word & ~taken_back) + kEpoch) | bit, std::memory_order_acq_rel)) {
     }
 }
 

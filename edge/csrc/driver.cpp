@@ -132,6 +132,7 @@ void Driver::arm() {
         return loop.state != State::idle || loop.counters.starts_refused > found.counters.starts_refused;
     };
     if (!wait_for(answered, kSecond) || loop_.published().state == State::idle) {
+        loop_.clear();                                           // or it would be ready when nobody waits any more
         refuse_astray(loop_.arm(), loop_.published().measured);  // it was moved there meanwhile
         throw Error(Error::Kind::arm, "the arm on " + port_ + " did not become ready", "feedback after torque on",
                     "none", "check the arm's power and cables");

@@ -148,6 +148,30 @@ TEST_CASE("a loop that retires holds and takes no chunk before it is started ane
     CHECK(offered().chunk_id != 0);
 }
 
+TEST_CASE("clear takes back a start that still waits for feedback, and not one that comes after it") {
+    const Joints measured{};
+    for (const int steps_between : {0, 1}) {
+        CAPTURE(steps_between);
+        ControlLoop loop(test::toy_arm(), {});
+        std::int64_t now = 0;
+        const auto pause = [&] {
+            for (int i = 0; i < steps_between; ++i) {
+                loop.step(now += kStep, nullptr);
+            }
+        };
+        loop.start();
+        pause();
+        loop.clear();
+        pause();
+        CHECK(loop.step(now += kStep, &measured).state == State::idle);
+        CHECK(loop.step(now += kStep, &measured).state == State::idle);
+        loop.start();
+        loop.clear();
+        loop.start();
+        CHECK(loop.step(now += kStep, &measured).state == State::ready);
+    }
+}
+
 TEST_CASE("a loop belongs to one driver at a time") {
     ControlLoop loop(test::toy_arm(), {});
     loop.claim();
