@@ -52,8 +52,10 @@ Command ControlLoop::step(std::int64_t now, const Joints* feedback) noexcept {
 
     measure_stall(elapsed);
     take_feedback(now, feedback);
+    // Read before the requests: it then belongs to an epoch that is known, or is over.
+    const Chunk* chunk = inbox_.read();
     take_requests(now);
-    take_chunk(now);
+    take_chunk(chunk, now);
     watch(now);
     move(now);
 
@@ -126,8 +128,7 @@ void ControlLoop::take_requests(std::int64_t now) noexcept {
     }
 }
 
-void ControlLoop::take_chunk(std::int64_t now) noexcept {
-    const Chunk* chunk = inbox_.read();
+void ControlLoop::take_chunk(const Chunk* chunk, std::int64_t now) noexcept {
     if (chunk == nullptr || chunk->epoch != epoch_) {
         return;  // nothing new, or offered before the last hold or arming
     }

@@ -147,7 +147,7 @@ private:
     void measure_stall(std::int64_t elapsed) noexcept;
     void take_feedback(std::int64_t now, const Joints* feedback) noexcept;
     void take_requests(std::int64_t now) noexcept;
-    void take_chunk(std::int64_t now) noexcept;
+    void take_chunk(const Chunk* chunk, std::int64_t now) noexcept;
     void watch(std::int64_t now) noexcept;
     void move(std::int64_t now) noexcept;
     void tick() noexcept;
