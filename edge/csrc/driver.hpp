@@ -153,10 +153,11 @@ private:
     std::atomic<bool> held_before_{false};  // ArmLink::held_before(), of that engage()
     std::atomic<bool> lost_{false};         // the link went while engaged; until the next engage()
 
-    // Between the bus thread and callers; the real-time thread never takes it.
+    // Between the bus thread, which takes it only when it has something to tell, and callers; the real-time thread
+    // never does.
     mutable std::mutex mutex_;
     std::condition_variable answered_;
-    Order order_ = Order::none;
+    std::atomic<Order> order_{Order::none};  // written under it, so that an answer is not missed
     std::exception_ptr refusal_;
     std::string link_text_;
     std::string torque_text_ = "as found";

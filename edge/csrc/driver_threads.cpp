@@ -131,12 +131,10 @@ void Driver::reconnect() noexcept {
 }
 
 void Driver::obey() noexcept {
-    std::unique_lock guard(mutex_);
     const Order what = order_;
     if (what == Order::none) {
         return;
     }
-    guard.unlock();
     std::exception_ptr refusal;
     try {
         if (link_ == nullptr) {
@@ -162,10 +160,11 @@ void Driver::obey() noexcept {
     } catch (...) {
         refusal = std::current_exception();
     }
-    guard.lock();
-    order_ = Order::none;
-    refusal_ = refusal;
-    guard.unlock();
+    {
+        const std::lock_guard guard(mutex_);
+        refusal_ = refusal;
+        order_ = Order::none;
+    }
     answered_.notify_all();
 }
 
