@@ -94,15 +94,24 @@ void ControlLoop::fail(FaultCause cause) {
     requested_fault_.store(static_cast<std::uint8_t>(cause), std::memory_order_release);
 }
 
+namespace {
+
+[[noreturn]] void in_use() {
+    throw Error(Error::Kind::arm, "the control loop is in use", "one driver, or one caller in lock-step",
+                "a driver that steps it", "stop that driver first");
+}
+
+}  // namespace
+
 void ControlLoop::claim() {
-    require_unclaimed();
-    claimed_ = true;
+    if (claimed_.exchange(true)) {
+        in_use();
+    }
 }
 
 void ControlLoop::require_unclaimed() const {
     if (claimed_) {
-        throw Error(Error::Kind::arm, "the control loop is in use", "one driver, or one caller in lock-step",
-                    "a driver that steps it", "stop that driver first");
+        in_use();
     }
 }
 

@@ -113,6 +113,7 @@ void Driver::launch() {
     feedback_.write(pose);  // the loop knows where the arm is at its first step
     bus_ = std::thread(&Driver::run_bus, this);
     rt_ = std::thread(&Driver::run_loop, this);
+    running_ = true;
 }
 
 void Driver::arm() {
@@ -166,6 +167,7 @@ void Driver::halt(bool keep_torque) {
     awake_.reset();
     connected_ = false;
     loop_.release();
+    running_ = false;
 }
 
 std::string Driver::switch_off() {

@@ -98,7 +98,7 @@ public:
     // stopped. Throws nothing: stats().torque says whether the motors confirmed it.
     void stop();
 
-    bool running() const { return rt_.joinable(); }
+    bool running() const { return running_; }
     DriverStats stats() const;
     const LinkStats& link_stats() const { return link_stats_; }
     const DurationHistogram& lateness() const { return lateness_; }
@@ -147,6 +147,7 @@ private:
     std::atomic<std::uint64_t> page_faults_{0};
     std::atomic<std::uint64_t> bus_cycles_{0};
     std::atomic<std::uint64_t> bus_overruns_{0};
+    std::atomic<bool> running_{false};
     std::atomic<bool> connected_{false};
     std::atomic<bool> stopping_{false};
     std::atomic<bool> engaged_{false};      // written by the bus thread

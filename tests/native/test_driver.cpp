@@ -117,6 +117,7 @@ TEST_CASE("driver: a port that goes and comes back, with readers at every border
         LogSample sample;
         while (!done) {
             driver.stats();
+            driver.running();
             loop.published();
             loop.fault_log();
             while (driver.pop(sample)) {
