@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <system_error>
 #include <utility>
 
 #include "error.hpp"
@@ -20,6 +21,12 @@ void refuse_astray(const Arm& arm, const Joints& pose) {
                     "a position of at most 256 either way (rad, or the gripper's way)", std::to_string(pose[*joint]),
                     "correct its calibration, or its entry in the arm description");
     }
+}
+
+[[noreturn]] void no_thread(const std::system_error& error) {
+    throw Error(Error::Kind::config, "a thread for the arm cannot be made", "two threads, and their stacks",
+                error.code().message(),
+                "raise the limits on processes and memory (ulimit -u, -v; TasksMax, MemoryMax)");
 }
 
 }  // namespace
@@ -89,7 +96,11 @@ void Driver::check_cpu() const {
         return;
     }
     std::string refusal;
-    std::thread([&] { refusal = request_cpu(config_.cpu); }).join();
+    try {
+        std::thread([&] { refusal = request_cpu(config_.cpu); }).join();
+    } catch (const std::system_error& error) {
+        no_thread(error);
+    }
     if (!refusal.empty()) {
         throw Error(Error::Kind::config, "core " + std::to_string(config_.cpu) + " cannot be used for the loop",
                     "a core that this process may run on", refusal,
@@ -111,9 +122,32 @@ void Driver::launch() {
     engaged_ = false;
     lost_ = false;
     feedback_.write(pose);  // the loop knows where the arm is at its first step
-    bus_ = std::thread(&Driver::run_bus, this);
-    rt_ = std::thread(&Driver::run_loop, this);
-    running_ = true;
+    begin_threads();
+}
+
+void Driver::begin_threads() {
+    try {
+        bus_ = std::thread(&Driver::run_bus, this);
+        rt_ = std::thread(&Driver::run_loop, this);
+        running_ = true;
+    } catch (const std::system_error& error) {
+        end_threads();
+        no_thread(error);
+    }
+}
+
+void Driver::end_threads() {
+    stopping_ = true;
+    for (std::thread* thread : {&bus_, &rt_}) {
+        if (thread->joinable()) {
+            thread->join();
+        }
+    }
+    link_.reset();
+    awake_.reset();
+    connected_ = false;
+    loop_.release();
+    running_ = false;
 }
 
 void Driver::arm() {
@@ -160,14 +194,7 @@ void Driver::halt(bool keep_torque) {
     }
     loop_.clear();
     wait_for([](const Published& loop) { return loop.state == State::idle; }, kSecond);
-    stopping_ = true;
-    bus_.join();
-    rt_.join();
-    link_.reset();
-    awake_.reset();
-    connected_ = false;
-    loop_.release();
-    running_ = false;
+    end_threads();
 }
 
 std::string Driver::switch_off() {

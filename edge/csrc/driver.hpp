@@ -113,6 +113,8 @@ private:
 
     void check_cpu() const;
     void launch();
+    void begin_threads();
+    void end_threads();
     void arm();
     void halt(bool keep_torque);
     std::string switch_off();

@@ -1,11 +1,14 @@
 // The driver's own threads on a pty. Under TSan this proves that they share nothing by accident; everywhere it proves
 // what they send, and that they allocate nothing. It waits for what must happen, however long that takes.
 #include <doctest/doctest.h>
+#include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -209,6 +212,57 @@ TEST_CASE("driver: a start that fails with torque on leaves on what was on, and 
         canceller.join();
         CHECK(failed);
         CHECK(servos.torque() == (held ? kOn : kOff));
+    }
+}
+
+// Stacks of this size fit into the process so many times.
+class FewThreads {
+public:
+    explicit FewThreads(std::uint64_t count) {
+        ::pthread_getattr_default_np(&attributes_);
+        pthread_attr_t large{};
+        ::pthread_attr_init(&large);
+        ::pthread_attr_setstacksize(&large, kStack);
+        ::pthread_setattr_default_np(&large);
+        std::uint64_t pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        ::getrlimit(RLIMIT_AS, &memory_);
+        const rlimit few{pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) + count * kStack + kStack / 2,
+                         memory_.rlim_max};
+        ::setrlimit(RLIMIT_AS, &few);
+    }
+    ~FewThreads() {
+        ::setrlimit(RLIMIT_AS, &memory_);
+        ::pthread_setattr_default_np(&attributes_);
+    }
+    FewThreads(const FewThreads&) = delete;
+    FewThreads& operator=(const FewThreads&) = delete;
+
+private:
+    static constexpr std::uint64_t kStack = std::uint64_t{1} << 30;  // more than what is kept of ended threads
+    pthread_attr_t attributes_{};
+    rlimit memory_{};
+};
+
+TEST_CASE("driver: a thread that cannot be made leaves the port closed and the loop free") {
+    if (test::kSanitized || test::emulated()) {
+        return;  // their own threads and memory come under the same limit
+    }
+    for (const std::uint64_t count : {0u, 1u}) {
+        CAPTURE(count);
+        test::ServoBus servos;
+        ControlLoop loop(test::toy_arm(), patient());
+        Driver driver(loop, servos.port(), {});
+        {
+            const FewThreads few(count);
+            CHECK_THROWS_WITH_AS(driver.start(), "a thread for the arm cannot be made", Error);
+        }
+        CHECK(!driver.running());
+        CHECK(!driver.stats().connected);
+        CHECK_NOTHROW(loop.require_unclaimed());
+        driver.start();
+        CHECK(servos.torque() == kOn);
+        driver.stop();
     }
 }
 
