@@ -5,15 +5,20 @@
 
 namespace edgearm {
 
-Verdict check_content(const Chunk& chunk, const Joints& max_jump, std::int64_t latest_ns) {
+Verdict check_content(const Chunk& chunk, const Joints& max_jump, std::int64_t now, std::int64_t lookahead_ns) {
     if (chunk.horizon < 1 || chunk.horizon > kMaxHorizon) {
         return {Refusal::shape, 0, 0, static_cast<double>(chunk.horizon), static_cast<double>(kMaxHorizon)};
     }
-    if (chunk.period_ns <= 0) {
-        return {Refusal::period, 0, 0, static_cast<double>(chunk.period_ns), 1};
+    if (chunk.period_ns <= 0 || chunk.period_ns > kLongestPeriod) {
+        return {Refusal::period, 0, 0, static_cast<double>(chunk.period_ns), static_cast<double>(kLongestPeriod)};
     }
-    if (chunk.start_ns > latest_ns) {
-        return {Refusal::future, 0, 0, static_cast<double>(chunk.start_ns - latest_ns) * 1e-9, 0};
+    if (chunk.start_ns < now - kOldestStart) {  // of which every target is past
+        const double length = static_cast<double>(chunk.horizon) * static_cast<double>(chunk.period_ns);
+        const double past = static_cast<double>(now) - static_cast<double>(chunk.start_ns) - length;
+        return {Refusal::expired, 0, 0, past * 1e-9, 0};
+    }
+    if (chunk.start_ns - now > lookahead_ns) {
+        return {Refusal::future, 0, 0, static_cast<double>(chunk.start_ns - now - lookahead_ns) * 1e-9, 0};
     }
     for (std::size_t knot = 0; knot < chunk.horizon; ++knot) {
         for (std::size_t joint = 0; joint < kJoints; ++joint) {
@@ -63,7 +68,7 @@ std::string describe(const Verdict& verdict, const Arm& arm) {
                  << (verdict.bound > 0 ? " targets" : " numbers in another shape");
             break;
         case Refusal::period:
-            text << "period: expected more than 0 ns, got " << verdict.value;
+            text << "period: expected more than 0 and at most " << verdict.bound << " ns, got " << verdict.value;
             break;
         case Refusal::not_finite:
             text << "not finite: joints[" << verdict.knot << ", " << int{verdict.joint} << "] (" << joint << ") is "

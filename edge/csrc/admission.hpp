@@ -15,7 +15,7 @@ enum class Refusal : std::uint8_t {
     idle,    // not started
     fault,   // latched
     shape,   // not (1..kMaxHorizon, kJoints)
-    period,  // not positive
+    period,  // not positive, or too long
     not_finite,
     step,     // two targets in a row are too far apart
     jump,     // the first target still ahead is too far from the commanded position
@@ -35,8 +35,13 @@ struct Verdict {
     explicit operator bool() const { return refusal == Refusal::none; }
 };
 
-// Finite targets, no step between two of them above `max_jump`, a positive period and a start before `latest_ns`.
-Verdict check_content(const Chunk& chunk, const Joints& max_jump, std::int64_t latest_ns);
+// Beyond these, times of a chunk could not be added up; nor is it one that an arm could follow.
+inline constexpr std::int64_t kLongestPeriod = 10'000'000'000;
+inline constexpr std::int64_t kOldestStart = 3'600'000'000'000;
+
+// Finite targets, no step between two of them above `max_jump`, a period of at most kLongestPeriod, and a start between
+// kOldestStart ago and `lookahead_ns` from `now`.
+Verdict check_content(const Chunk& chunk, const Joints& max_jump, std::int64_t now, std::int64_t lookahead_ns);
 
 // The first target ahead of `now` exists and is within `max_jump` of where the arm is commanded to be.
 Verdict check_reach(const Chunk& chunk, const Joints& max_jump, std::int64_t now, const Joints& commanded);

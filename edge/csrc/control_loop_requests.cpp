@@ -26,7 +26,7 @@ const char* name(FaultCause cause) {
 Offer ControlLoop::offer(Chunk chunk) {
     const std::lock_guard guard(offering_);
     const Published seen = published();
-    Verdict verdict = check_content(chunk, config_.max_jump, seen.now_ns + config_.lookahead_ns);
+    Verdict verdict = check_content(chunk, config_.max_jump, seen.now_ns, config_.lookahead_ns);
     if (verdict && !started_) {
         verdict.refusal = Refusal::idle;
     }

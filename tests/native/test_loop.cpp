@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <limits>
 #include <thread>
 
 #include "allocations.hpp"
@@ -203,6 +204,31 @@ TEST_CASE("no accepted chunk is lost when it comes right after a hold, wherever 
     stepper.join();
     CHECK(loop.published().counters.chunks_taken > 0);
     CHECK(lost == 0);
+}
+
+TEST_CASE("chunks whose times cannot be added up are refused, and so is everything near them") {
+    constexpr std::int64_t kSecond = 1'000'000'000;
+    constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+    ControlLoop loop(test::toy_arm(), {});
+    const Joints measured{};
+    loop.start();
+    const std::int64_t now = 7'200 * kSecond;
+    loop.step(now, &measured);
+    const auto refusal = [&](std::int64_t start_ns, std::int64_t period_ns) {
+        Chunk chunk = line(start_ns, 0, 0.01);
+        chunk.period_ns = period_ns;
+        return loop.offer(chunk).verdict.refusal;
+    };
+    CHECK(refusal(now, std::int64_t{1} << 59) == Refusal::period);
+    CHECK(refusal(now, kMost) == Refusal::period);
+    CHECK(refusal(now, 10 * kSecond + 1) == Refusal::period);
+    CHECK(refusal(now, kLeast) == Refusal::period);
+    CHECK(refusal(kLeast, 50 * kStep) == Refusal::expired);
+    CHECK(refusal(now - 3'600 * kSecond - 1, 50 * kStep) == Refusal::expired);
+    CHECK(refusal(now - 3'600 * kSecond, 50 * kStep) == Refusal::expired);
+    CHECK(refusal(kMost, 50 * kStep) == Refusal::future);
+    CHECK(refusal(now, 10 * kSecond) == Refusal::none);
 }
 
 TEST_CASE("a loop belongs to one driver at a time") {
