@@ -60,6 +60,8 @@ private:
     void come_to_rest();
     void order(bridge_kind kind, std::uint16_t latch, const char* what);
     void hold_until_on();
+    void require_ours() const;
+    void require_armed() const;
     bool ticks_since(std::uint32_t begin_us, std::uint32_t ticks) const noexcept;
     [[noreturn]] void line_gone() const;
     [[noreturn]] void silent() const;

@@ -167,11 +167,15 @@ Joints BridgeArm::measure() {
     return before;
 }
 
+void BridgeArm::require_ours() const {
+    if (!ours()) {
+        unwilling("was reset", "the session that was opened", "another one, or none");
+    }
+}
+
 void BridgeArm::come_to_rest() {
     for (int i = 0; i < kRestStates; ++i) {
-        if (!ours()) {
-            unwilling("was reset", "the session that was opened", "another one, or none");
-        }
+        require_ours();
         if (state_.arm == BRIDGE_IDLE || state_.arm == BRIDGE_STOPPED) {
             return;
         }
@@ -198,9 +202,7 @@ void BridgeArm::order(bridge_kind kind, std::uint16_t latch, const char* what) {
         }
         while (!ticks_since(sent_us, kJudgedTicks)) {
             next_state();
-            if (!ours()) {
-                unwilling("was reset", "the session that was opened", "another one, or none");
-            }
+            require_ours();
             if (state_.sequence >= first) {
                 return;
             }
@@ -216,22 +218,27 @@ void BridgeArm::order(bridge_kind kind, std::uint16_t latch, const char* what) {
                   (faults.empty() ? "" : ": " + faults));
 }
 
+void BridgeArm::require_armed() const {
+    if (!armed()) {
+        unwilling("did not switch the arm on", "an arm that holds its pose",
+                  std::string(bridge_arm_name(state_.arm)) + ": " +
+                      (ours() ? bridge_fault_names(state_.faults) : "it was reset"));
+    }
+}
+
 // The firmware switches on by itself, goals first, and says nothing about it: when it is still armed after the time
 // that it may take, it has. A command is due meanwhile as it is later.
 void BridgeArm::hold_until_on() {
     aim_at_pose();
     const std::uint32_t begin_us = state_.time_us;
     while (!ticks_since(begin_us, kArmingTicks)) {
-        if (!armed()) {
-            unwilling("did not switch the arm on", "an arm that holds its pose",
-                      std::string(bridge_arm_name(state_.arm)) + ": " +
-                          (ours() ? bridge_fault_names(state_.faults) : "it was reset"));
-        }
+        require_armed();
         if (send_command(monotonic_ns() + kReplyTimeout) == Io::gone) {
             line_gone();
         }
         next_state();
     }
+    require_armed();  // the clock of one that was reset says nothing about how long it took
 }
 
 Joints BridgeArm::engage() {
@@ -270,6 +277,7 @@ bool BridgeArm::release() {
     const std::uint32_t begin_us = state_.time_us;
     while (!ticks_since(begin_us, kReleasingTicks)) {
         next_state();
+        require_ours();  // a reset ends what it was doing
         if (!unclear && (state_.faults & BRIDGE_FAULT_DRIVE) != 0) {
             return false;
         }

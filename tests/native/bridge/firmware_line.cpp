@@ -112,6 +112,10 @@ Machine::~Machine() {
 void Machine::run(std::uint32_t us) {
     for (std::uint32_t done = 0; done < us; done += kPollUs) {
         now_us += kPollUs;
+        if (reset_at_us && now_us - *reset_at_us < kPollUs) {
+            reset_at_us.reset();
+            reset(false);
+        }
         tapped = tap_at_us && now_us - *tap_at_us < kPollUs;
         servo_line_step(&line, kPollUs);
         box_poll(now_us);

@@ -48,6 +48,7 @@ struct Machine {
     bool deaf = false;                       // nor at the firmware, and the line takes it all the same
     bool pressed = false;                    // the emergency stop
     std::optional<std::uint32_t> tap_at_us;  // pressed at this time, and let go of at once
+    std::optional<std::uint32_t> reset_at_us;
     bool gone = false;
     // What the computer gets instead of an answer.
     std::optional<bridge_message> impostor;

@@ -69,6 +69,36 @@ TEST_CASE("a stop that comes while the arm is being armed is not cleared by that
     CHECK(bench.machine.gate().arm == BRIDGE_RUNNING);
 }
 
+TEST_CASE("a reset while the arm is being armed is never told as armed, nor one while it is released as off") {
+    Bench bench;
+    int failed = 0;
+    for (std::uint32_t after_us = 3'000; after_us < 360'000; after_us += 2'900) {
+        bench.machine.reset_at_us = bench.machine.now_us + after_us;
+        try {
+            bench.link->engage();
+            CHECK(bench.machine.gate().arm == BRIDGE_RUNNING);
+        } catch (const Error&) {
+            failed += 1;
+        }
+        bench.machine.reset_at_us.reset();
+    }
+    CHECK(failed > 80);
+    failed = 0;
+    for (std::uint32_t after_us = 3'000; after_us < 160'000; after_us += 900) {
+        CAPTURE(after_us);
+        bench.link->engage();
+        bench.machine.reset_at_us = bench.machine.now_us + after_us;
+        try {
+            const bool off = bench.link->release();
+            CHECK((!off || !bench.machine.any_torque()));
+        } catch (const Error&) {
+            failed += 1;
+        }
+        bench.machine.reset_at_us.reset();
+    }
+    CHECK(failed > 20);
+}
+
 TEST_CASE("an arm that has been switched on is held until the loop gives goals, and then only as long as it does") {
     Bench bench;
     bench.link->engage();
