@@ -17,6 +17,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Calls `each` with every entry until it says true. A folder that goes away meanwhile has no more of them: /proc/<pid>
+// does so whenever a process ends.
+template <class Each>
+void look_through(const fs::path& folder, Each each) {
+    std::error_code error;
+    fs::directory_iterator entry(folder, error);
+    while (!error && entry != fs::directory_iterator() && !each(entry->path())) {
+        entry.increment(error);
+    }
+}
+
 std::string describe(long pid) {
     if (pid == ::getpid()) {
         return "this process";
@@ -47,21 +58,22 @@ std::optional<long> lock_holder(const struct stat& device) {
 
 // A program that took the port without a lock has it among its open files, if those may be seen.
 std::optional<long> opener(const struct stat& device) {
-    std::error_code ignored;
-    for (const fs::directory_entry& process : fs::directory_iterator("/proc", ignored)) {
-        const std::string name = process.path().filename();
-        if (name.find_first_not_of("0123456789") != std::string::npos) {
-            continue;
+    std::optional<long> found;
+    look_through("/proc", [&](const fs::path& process) {
+        const std::string name = process.filename();
+        if (name.find_first_not_of("0123456789") == std::string::npos) {
+            look_through(process / "fd", [&](const fs::path& file) {
+                struct stat seen{};
+                if (::stat(file.c_str(), &seen) == 0 && S_ISCHR(seen.st_mode) && seen.st_rdev == device.st_rdev &&
+                    seen.st_ino == device.st_ino) {
+                    found = std::stol(name);
+                }
+                return found.has_value();
+            });
         }
-        for (const fs::directory_entry& file : fs::directory_iterator(process.path() / "fd", ignored)) {
-            struct stat seen{};
-            if (::stat(file.path().c_str(), &seen) == 0 && S_ISCHR(seen.st_mode) && seen.st_rdev == device.st_rdev &&
-                seen.st_ino == device.st_ino) {
-                return std::stol(name);
-            }
-        }
-    }
-    return std::nullopt;
+        return found.has_value();
+    });
+    return found;
 }
 
 }  // namespace
@@ -76,13 +88,14 @@ std::string stable_name(const std::string& path, const std::string& by_id) {
         return path;
     }
     std::string best;
-    for (const fs::directory_entry& entry : fs::directory_iterator(by_id, error)) {
+    look_through(by_id, [&](const fs::path& entry) {
         std::error_code dangling;
-        const std::string name = entry.path();
-        if (fs::canonical(entry.path(), dangling) == device && (best.empty() || name < best)) {
+        const std::string name = entry;
+        if (fs::canonical(entry, dangling) == device && (best.empty() || name < best)) {
             best = name;
         }
-    }
+        return false;
+    });
     return best.empty() ? path : best;
 }
 
