@@ -113,6 +113,29 @@ def test_a_driver_that_an_exception_drops_leaves_torque_on_at_rest(wire: Wire, b
     assert "off" not in told(wire)
 
 
+def test_a_driver_that_is_dropped_lets_other_threads_run_while_the_arm_comes_to_rest(bus: BusProcess) -> None:
+    loop = ControlLoop(ARM, PATIENT)
+    drivers = [moving(bus, loop)]
+    turns = 0
+    done = threading.Event()
+
+    def other() -> None:
+        nonlocal turns
+        while not done.wait(0.001):
+            turns += 1
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    eventually(lambda: turns > 0, "the other thread runs")
+    before = turns
+    drivers.clear()
+    during = turns - before
+    done.set()
+    thread.join()
+    assert loop.snapshot()["at_rest"]
+    assert during > 3
+
+
 def test_a_fault_leaves_torque_on_until_stop(wire: Wire, bus: BusProcess) -> None:
     loop = ControlLoop(ARM, PATIENT)
     driver = moving(bus, loop)

@@ -6,6 +6,14 @@ namespace edgearm::bindings {
 
 namespace {
 
+// An arm that comes to rest first takes its time.
+struct DeleteWithoutGil {
+    void operator()(Driver* driver) const {
+        const py::gil_scoped_release released;
+        delete driver;
+    }
+};
+
 py::dict from_stats(const DriverStats& stats, const LinkStats& link) {
     const auto count = [](const std::atomic<std::uint64_t>& counter) {
         return counter.load(std::memory_order_relaxed);
@@ -84,14 +92,14 @@ void bind_driver(py::module_& module) {
     PYBIND11_NUMPY_DTYPE(DurationHistogram::Bucket, longest_ns, count);
     using NoGil = py::call_guard<py::gil_scoped_release>;
     const DriverConfig defaults;
-    py::class_<Driver>(module, "Driver")
+    py::class_<Driver, std::unique_ptr<Driver, DeleteWithoutGil>>(module, "Driver")
         .def(py::init([](ControlLoop& loop, const std::string& port, std::int64_t bus_period_ns,
                          std::int64_t reply_timeout_ns, int priority, std::optional<int> cpu, bool lock_memory,
                          bool keep_torque, std::uint32_t log_every) {
-                 return std::make_unique<Driver>(
-                     loop, port,
-                     DriverConfig{bus_period_ns, reply_timeout_ns, priority, cpu.value_or(DriverConfig{}.cpu),
-                                  lock_memory, keep_torque, log_every});
+                 return std::unique_ptr<Driver, DeleteWithoutGil>(
+                     new Driver(loop, port,
+                                DriverConfig{bus_period_ns, reply_timeout_ns, priority,
+                                             cpu.value_or(DriverConfig{}.cpu), lock_memory, keep_torque, log_every}));
              }),
              py::arg("loop"), py::arg("port"), py::kw_only(), py::arg("bus_period_ns") = defaults.bus_period_ns,
              py::arg("reply_timeout_ns") = defaults.reply_timeout_ns, py::arg("priority") = defaults.priority,

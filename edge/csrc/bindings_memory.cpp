@@ -101,11 +101,11 @@ py::dict recovery(const SubtaskMemory& memory) {
 }  // namespace
 
 void bind_memory(py::module_& module) {
-    // A change with a journal waits for the disk.
+    // With a journal, opening and every change wait for the disk.
     using NoGil = py::call_guard<py::gil_scoped_release>;
     py::class_<SubtaskMemory>(module, "SubtaskMemory")
-        .def(py::init<const std::string&>(), py::arg("journal_path") = "")
-        .def_static("peek", &SubtaskMemory::peek, py::arg("journal_path"))
+        .def(py::init<const std::string&>(), py::arg("journal_path") = "", NoGil())
+        .def_static("peek", &SubtaskMemory::peek, py::arg("journal_path"), NoGil())
         .def("clear", &SubtaskMemory::clear, py::arg("task"), NoGil())
         .def("begin", &SubtaskMemory::begin, py::arg("call_text"), py::arg("object"), py::arg("now_ns"), NoGil())
         .def("end", &SubtaskMemory::end, py::arg("outcome"), py::arg("now_ns"), NoGil())
