@@ -151,7 +151,11 @@ void Driver::end_threads() {
 }
 
 void Driver::arm() {
-    if (!wait_for([](const Published& loop) { return loop.state == State::idle && loop.feedback_ns >= 0; }, kSecond)) {
+    const std::uint64_t before = loop_.published().counters.steps;
+    const auto idle = [&](const Published& loop) {  // as of now, not as an earlier run left it
+        return loop.state == State::idle && loop.feedback_ns >= 0 && loop.counters.steps > before;
+    };
+    if (!wait_for(idle, kSecond)) {
         const State state = loop_.published().state;
         throw Error(Error::Kind::arm, "the arm on " + port_ + " cannot be started", "an idle loop with feedback",
                     std::string("state ") + name(state),

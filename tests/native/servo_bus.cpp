@@ -76,6 +76,11 @@ void ServoBus::hold() {
     }
 }
 
+void ServoBus::place(std::size_t servo, int position) {
+    const std::lock_guard guard(mutex_);
+    set_word(&registers_[servo][FEETECH_PRESENT_POSITION], position);
+}
+
 void ServoBus::serve() noexcept {
     excuse_this_thread();
     feetech_parser parser;

@@ -38,6 +38,7 @@ public:
     std::vector<Ticks> goals() const;
     Ticks torque() const;
     void hold();  // every servo, where it stands
+    void place(std::size_t servo, int position);
 
 private:
     using Registers = std::array<std::uint8_t, 128>;

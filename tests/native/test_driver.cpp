@@ -288,6 +288,10 @@ TEST_CASE("driver: a joint that stands where it cannot be held is named before a
     CHECK(loop.published().state == State::idle);
     CHECK(servos.goals().empty());
     CHECK(servos.torque() == kOff);
+    servos.place(5, 2048);
+    driver.start();
+    CHECK(servos.torque() == kOn);
+    driver.stop();
 }
 
 TEST_CASE("driver: what a machine or a link cannot do is refused before anything is opened") {
