@@ -210,6 +210,7 @@ def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Mo
         stack.callback(policy.close)
         planner = None
         if parts is not None:
+            from edge.planner.native import gpu_wanted
             from edge.planner.planner import Budget, Planner
 
             planner = Planner(
@@ -218,6 +219,7 @@ def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Mo
                 bundle.file(parts.projector),
                 image_size=bundle.manifest.images.planner,
                 threads=config.planner.threads,
+                gpu=gpu_wanted(config.planner.gpu),
                 budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
             )
         stack.pop_all()
