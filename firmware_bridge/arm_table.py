@@ -89,20 +89,18 @@ class ArmTable:
         )
 
 
-def arm_table(
-    description: Mapping[str, Any], calibration: Mapping[str, Mapping[str, int]] | None = None, tick_us: int = TICK_US
-) -> ArmTable:
+def arm_table(description: Mapping[str, Any], calibration: Mapping[str, Mapping[str, int]] | None = None) -> ArmTable:
     """From an arm description and, if there is one, a LeRobot calibration.
 
     Args:
-        description: As in edge/robots/so101.json, already checked.
+        description: As in edge/robots/so101.json, already checked. Its tick is `bridge.tick_us`, or `TICK_US`.
         calibration: By joint: `range_min`, `range_max`, `drive_mode`. Without one, half a turn is 0 rad.
-        tick_us: Length of a tick.
 
     Raises:
         ValueError: The limiter cannot keep the limits in ticks of this length.
         KeyError: The calibration lacks a joint.
     """
+    tick_us = description.get("bridge", {}).get("tick_us", TICK_US)
     turn = description["servo"]["ticks_per_turn"]
     made = []
     for joint in description["joints"]:
@@ -134,9 +132,11 @@ def main() -> None:
     parser.add_argument("--name", default="so101_table", help="of the C constant")
     arguments = parser.parse_args()
     calibration = None if arguments.calibration is None else json.loads(arguments.calibration.read_text("utf-8"))
-    description = read_description(arguments.description)
-    tick_us = description.get("bridge", {}).get("tick_us", TICK_US)
-    print(arm_table(description, calibration, tick_us).source(arguments.name), end="")
+    try:
+        table = arm_table(read_description(arguments.description), calibration)
+    except ValueError as problem:
+        parser.error(f"{arguments.description}: {problem}")
+    print(table.source(arguments.name), end="")
 
 
 if __name__ == "__main__":

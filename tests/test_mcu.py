@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -226,6 +227,18 @@ def test_emulator_and_firmware_do_the_same(library: Path, table: ArmTable, plan:
 
 
 # --- as a device -----------------------------------------------------------------------------------------------------
+
+
+def test_its_tick_is_that_of_its_description(tmp_path: Path) -> None:
+    described = {**json.loads(SO101.read_text("utf-8")), "bridge": {"tick_us": 2500}}
+    (tmp_path / "arm.json").write_text(json.dumps(described))
+    with McuProcess(tmp_path / "arm.json", pace=0.25) as mcu:
+        computer = Computer(mcu.port, arm_table(described))
+        assert computer.hello().tick_us == 2500
+        assert computer.reply.refusal == Refusal.ACCEPTED
+        times = [computer.next_state().time_us for _ in range(6)]  # now and then one is passed over
+        assert all((later - earlier) % 2500 == 0 for earlier, later in pairwise(times))
+        computer.close()
 
 
 def test_a_power_dip_leaves_no_session_and_nothing_armed(table: ArmTable) -> None:
