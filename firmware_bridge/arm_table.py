@@ -18,6 +18,8 @@ from firmware_bridge._safety import Limits
 
 TICK_US = 4000
 """One bus cycle, of the 250 Hz that the direct link runs at as well."""
+TICKS_US = (2000, 5000)
+"""The least holds a cycle of the servo bus (1.84 ms), the most four states in the 20 ms that an order is fresh."""
 
 _NORMALISED = "gripper"
 
@@ -97,10 +99,16 @@ def arm_table(description: Mapping[str, Any], calibration: Mapping[str, Mapping[
         calibration: By joint: `range_min`, `range_max`, `drive_mode`. Without one, half a turn is 0 rad.
 
     Raises:
-        ValueError: The limiter cannot keep the limits in ticks of this length.
+        ValueError: The tick is not within `TICKS_US`, or the limiter cannot keep the limits in ticks of this length.
         KeyError: The calibration lacks a joint.
     """
     tick_us = description.get("bridge", {}).get("tick_us", TICK_US)
+    least_us, most_us = TICKS_US
+    if not least_us <= tick_us <= most_us:
+        raise ValueError(
+            f"bridge.tick_us {tick_us}: expected {least_us} to {most_us}: less holds no cycle of the servo bus, "
+            "more no four states in the 20 ms that an order is fresh"
+        )
     turn = description["servo"]["ticks_per_turn"]
     made = []
     for joint in description["joints"]:
