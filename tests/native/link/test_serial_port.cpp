@@ -111,6 +111,27 @@ TEST_CASE("serial: every byte passes both ways, unchanged, at the rate that was 
     CHECK(!port.low_latency());  // a pty gathers nothing and knows no such setting
 }
 
+TEST_CASE("serial: nothing of what another program had set is left") {
+    Pty pty;
+    const int other = ::open(pty.path().c_str(), O_RDWR | O_NOCTTY);
+    REQUIRE(other >= 0);
+    termios odd{};
+    REQUIRE(::tcgetattr(other, &odd) == 0);
+    odd.c_iflag |= IXON | IXOFF | IXANY | INPCK | ISTRIP | IGNPAR | IMAXBEL | IUTF8;
+    odd.c_oflag |= OPOST | ONLCR | XTABS;
+    odd.c_lflag |= NOFLSH | TOSTOP | ECHOCTL;
+    odd.c_cflag |= CSTOPB | PARODD | CMSPAR | CRTSCTS | HUPCL;
+    REQUIRE(::tcsetattr(other, TCSANOW, &odd) == 0);
+    const SerialPort port(pty.path());
+    termios settings{};
+    REQUIRE(::tcgetattr(other, &settings) == 0);
+    CHECK(settings.c_iflag == 0);
+    CHECK(settings.c_oflag == 0);
+    CHECK(settings.c_lflag == 0);
+    CHECK((settings.c_cflag & ~static_cast<tcflag_t>(CBAUD | CIBAUD)) == (CS8 | CREAD | CLOCAL));
+    ::close(other);
+}
+
 TEST_CASE("serial: silence, no waiting, a deadline that has passed, and what was thrown away are not a hang-up") {
     Pty pty;
     SerialPort port(pty.path());
