@@ -75,7 +75,7 @@ static void the_hash_is_of_these_bytes_in_this_order(void)
  * wire have had their time. A table that leaves none of them does not get any more for that. */
 static void an_order_lives_as_long_as_its_tick_allows(void)
 {
-    for (uint32_t tick_us = 1; tick_us <= UINT16_MAX; tick_us += tick_us % 1000 < 999 ? 333 : 1) {
+    for (uint32_t tick_us = 1000; tick_us <= 20000; ++tick_us) {
         table.tick_us = (uint16_t)tick_us;
         power_on(2048);
         const uint32_t most_us = arm.fw.gate.max_expiry_ms * 1000u;
