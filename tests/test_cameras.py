@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.camera_sources import MultipartParser
+from edge.camera_sources import MjpegSource, MultipartParser
 from edge.cameras import Camera
 from edge.errors import CameraError
 
@@ -158,6 +159,29 @@ def test_a_broken_connection_is_opened_again(server: Server) -> None:
         assert camera.after(time.monotonic_ns(), timeout_s=20.0)
 
 
+@pytest.mark.parametrize("raised", [http.client.IncompleteRead(b""), ValueError("no number"), cv2.error("its own")])
+def test_whatever_a_source_raises_is_told_and_it_is_opened_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    read, broken, seen = MjpegSource.read, threading.Event(), threading.Event()
+
+    def break_off(source: MjpegSource) -> object:
+        if broken.is_set():
+            seen.set()
+            raise raised
+        return read(source)
+
+    monkeypatch.setattr(MjpegSource, "read", break_off)
+    with Camera("front", server.url) as camera:
+        broken.set()
+        assert seen.wait(20)
+        with pytest.raises(CameraError) as error:
+            _look_until_refused(camera)
+        assert type(raised).__name__ in error.value.got
+        broken.clear()
+        assert camera.after(time.monotonic_ns(), timeout_s=20.0)
+
+
 def test_a_damaged_picture_is_passed_over(server: Server) -> None:
     server.damaged = set(range(2, 100, 2))
     with Camera("front", server.url) as camera:
@@ -170,6 +194,7 @@ def test_a_camera_that_does_not_open_says_which_and_why(server: Server) -> None:
         server.url.replace("/stream", "/nothing"): "404",
         server.url.replace("/stream", "/page"): "text/html",
         "http://127.0.0.1:1/stream": "refused",
+        "http://127.0.0.1:port/stream": "ValueError",
         "/dev/video97": "OpenCV",
     }
     for address, reason in cases.items():
