@@ -106,6 +106,9 @@ class Run:
             EdgeError: What stopped the run; the arm is at rest by then.
         """
         machine = self._machine
+        if self._stop.is_set():  # said before the arm was switched on: it stays off, and the task was not begun
+            self._log.write("failed", text=self._stop_reason)
+            return Ended(False, self._stop_reason)
         threads = [
             Worker(partial(self._guard, work), name)
             for name, work in (("policy", self._act), ("planner", self._plan))

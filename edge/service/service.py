@@ -36,6 +36,7 @@ from edge.status import Status, line_of
 from edge.task_text import check_task
 
 _TURN_S = 0.2
+_ENDING = "the service ends"
 _DECISIONS = ("chunk", "plan", "refused", "call", "end")
 """Records that the policy's or the planner's thread writes: they work."""
 
@@ -86,8 +87,10 @@ class Service:
         self._limits = Limits.of(config)
 
     def end(self) -> None:
-        """Asks the service to end; a running task is stopped by whoever calls this. Safe from a signal handler."""
+        """Asks the service to end, and a running task with it. Safe from a signal handler and any thread."""
         self._end.set()
+        if (run := self._run) is not None:  # `_started` looks the other way round, so that none is missed
+            run.stop(_ENDING)
 
     def serve(self) -> None:
         """Takes commands and does tasks; returns after `end`, with the arm at rest."""
@@ -149,7 +152,7 @@ class Service:
             self._run, self._steps, self._steps_s = run, -1, time.monotonic()
             self._policy_s = time.monotonic()
             if self._stop_reason or self._end.is_set():
-                run.stop(self._stop_reason or "the service ends")
+                run.stop(self._stop_reason or _ENDING)
 
     # --- the display of a run, called by its threads ----------------------------------------------------------------
 

@@ -1,0 +1,94 @@
+"""The service and its clients, with a stand-in for the run: which task whose client hears of, and what ends it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from edge.config import RunConfig
+from edge.config import Service as Settings
+from edge.display import PlainLines
+from edge.errors import EdgeError
+from edge.service import service as service_module
+from edge.service.client import Client
+from edge.service.messages import Request
+from edge.service.notify import Notifier
+from edge.service.service import Service
+from edge.session import Outcome
+from edge.status import Status
+from edge.tabletop import API
+
+RED, GREEN = "put the red cube on the blue plate", "put the green cube on the blue plate"
+
+
+class Run:
+    """Goes on until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.stopped = threading.Event()
+
+    def stop(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.stopped.set()
+
+
+class Bench:
+    """A service that serves on a thread of this process; what its runs do is the test's."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.socket = root, root / "socket"
+        self.work: Callable[[str, Service], Outcome] = self.until_stopped
+        self.runs: list[Run] = []
+        self.problem: BaseException | None = None
+        config = RunConfig(runs=str(root / "runs"), service=Settings(socket=str(self.socket)))
+        monkeypatch.setattr(service_module, "run_task", self._run_task)
+        self.service = Service(config, API, cast(Any, None), {}, Notifier(), PlainLines(sys.stdout))
+        self.thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Bench:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.service.end()
+        self.thread.join(60)
+
+    def until_stopped(self, task: str, service: Service) -> Outcome:
+        run = Run()
+        self.runs.append(run)
+        service._started(cast(Any, run))
+        service.record({"kind": "task", "text": task, "time_ns": 0}, Status(task=task, began_ns=0))
+        assert run.stopped.wait(60)
+        return Outcome(False, run.reason, self.root)
+
+    def _run_task(self, config: RunConfig, task: str, api: object, **more: Any) -> Outcome:
+        return self.work(task, more["display"])
+
+    def _serve(self) -> None:
+        try:
+            self.service.serve()
+        except EdgeError as problem:
+            self.problem = problem
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    with Bench(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def test_a_service_that_ends_stops_the_run_that_is_there(bench: Bench) -> None:
+    with Client(bench.socket) as client:
+        client.ask(Request("task", text=RED, follow=True))
+        news = client.follow()
+        assert RED in next(news)["line"]
+        bench.service.end()
+        assert next(news)["ended"]["reason"] == "the service ends"
+    bench.thread.join(60)
+    assert not bench.thread.is_alive()
