@@ -19,7 +19,7 @@ from typing import Any
 
 from edge.api import RobotApi, Transcript
 from edge.config import RunConfig
-from edge.errors import EdgeError, LinkError, PlannerError, PolicyError
+from edge.errors import EdgeError, LinkError, PlannerError, PolicyError, StuckError
 from edge.executive import Executive, State
 from edge.flat import Flat
 from edge.machine import Machine
@@ -31,7 +31,10 @@ from edge.types import Chunk, Frame
 from edge.workers import Worker
 
 POLICY_GONE_S = 10.0
-"""A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on."""
+"""A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on. So does a
+planner, so long after its budget."""
+LAST_ANSWER_S = 5.0
+"""How long a run that is over waits for what its threads are at, beyond the planner's budget."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class Run:
         self._problem: BaseException | None = None
         self._logged = 0
         self._refusal = ""
-        self._asked = False
+        self._asked_ns: int | None = None
+        """When the planner was asked what it has not answered yet."""
         self._questions: queue.Queue[tuple[Frame, str, Transcript] | None] = queue.Queue()
         self._answers: queue.Queue[_Planned] = queue.Queue()
         self._acted_ns = 0
@@ -103,7 +107,7 @@ class Run:
             watch: Called about ten times a second from this thread.
 
         Raises:
-            EdgeError: What stopped the run; the arm is at rest by then.
+            EdgeError: What stopped the run; the arm is at rest by then. A StuckError: a model is still in use.
         """
         machine = self._machine
         if self._stop.is_set():  # said before the arm was switched on: it stays off, and the task was not begun
@@ -127,15 +131,16 @@ class Run:
             while threads[0].is_alive() and not self._stop.is_set():
                 threads[0].join(0.1)
                 watch()
-                self._check_policy(threads[0])
+                self._check_models(threads[0])
+        except EdgeError as problem:
+            self.stop(problem.what)
+            raise
         finally:
             self.stop("stopped")
             self._questions.put(None)
             machine.driver.stop()  # comes to rest first, then torque off unless it is to be kept
             torque = machine.driver.snapshot()["torque"]
-            for thread in threads:
-                if thread.is_alive():
-                    thread.join(self._config.budgets.plan_s + 1.0)
+            self._wait_for(threads, watch)
             if torque not in ("off", "kept on"):
                 self._log.write("warning", text=f"the motors may hold their pose: torque {torque}")
             watch()
@@ -143,6 +148,7 @@ class Run:
                 self._executive.stop(self._stop_reason, time.monotonic_ns())
             finally:  # the journal's disk may be what failed
                 self._write_events()
+                self._check_stuck(threads)
         if self._problem is not None:
             raise self._problem
         return Ended(self._executive.state is State.FINISHED, self._executive.reason)
@@ -183,18 +189,18 @@ class Run:
 
     def _take_plan(self, executive: Executive, timeout_s: float) -> None:
         """Asks the planner once, from an image newer than the end of the last call, and takes its answer if it came."""
-        if not self._asked:
+        if self._asked_ns is None:
             frames = self._observer.frames()
             if frames is None or frames["front"].time_ns <= executive.events[-1].time_ns:
                 self._stop.wait(0.01)
                 return
             self._questions.put((frames["front"], executive.task, executive.transcript))
-            self._asked = True
+            self._asked_ns = time.monotonic_ns()
         try:
             answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             return
-        self._asked = False
+        self._asked_ns = None
         if answer.problem is not None:
             executive.refuse_plan(f"{answer.problem.what}: {answer.problem.got}", time.monotonic_ns())
         else:
@@ -260,14 +266,29 @@ class Run:
 
     # --- main thread ------------------------------------------------------------------------------------------------
 
-    def _check_policy(self, thread: Worker) -> None:
-        silent_s = (time.monotonic_ns() - self._acted_ns - self._step_ns) / 1e9
-        if thread.is_alive() and silent_s > POLICY_GONE_S:
-            raise PolicyError(
-                "the policy does not come back",
-                expected=f"a chunk within {POLICY_GONE_S:g} s",
-                got=f"nothing for {silent_s:.1f} s",
-                fix="check what it runs on (driver, memory, temperature), then run again",
+    def _check_models(self, policy: Worker) -> None:
+        if not policy.is_alive():
+            return
+        now_ns, asked_ns = time.monotonic_ns(), self._asked_ns
+        _check_back(PolicyError, "policy", now_ns - self._acted_ns - self._step_ns, POLICY_GONE_S)
+        if asked_ns is not None:
+            _check_back(PlannerError, "planner", now_ns - asked_ns, self._config.budgets.plan_s + POLICY_GONE_S)
+
+    def _wait_for(self, threads: list[Worker], watch: Callable[[], None]) -> None:
+        end = time.monotonic() + self._config.budgets.plan_s + LAST_ANSWER_S
+        for thread in threads:
+            while thread.is_alive() and time.monotonic() < end:
+                thread.join(0.1)
+                watch()
+
+    def _check_stuck(self, threads: list[Worker]) -> None:
+        stuck = " and ".join(thread.name for thread in threads if thread.is_alive())
+        if stuck:
+            raise StuckError(
+                f"the {stuck} does not come back, and this process can do no other task",
+                expected=f"an answer within {self._config.budgets.plan_s + LAST_ANSWER_S:g} s after the run's end",
+                got=f"none; the run ended with: {self._stop_reason}",
+                fix="check what it runs on (driver, memory, temperature), then run again; a service is started again",
             )
 
     # --- all threads ------------------------------------------------------------------------------------------------
@@ -287,6 +308,16 @@ class Run:
         for event in events[self._logged :]:
             self._log.write(event.kind, event.time_ns, text=event.text, **event.data)
         self._logged = len(events)
+
+
+def _check_back(kind: type[EdgeError], name: str, silent_ns: int, allowed_s: float) -> None:
+    if silent_ns / 1e9 > allowed_s:
+        raise kind(
+            f"the {name} does not come back",
+            expected=f"an answer within {allowed_s:g} s",
+            got=f"nothing for {silent_ns / 1e9:.1f} s",
+            fix="check what it runs on (driver, memory, temperature), then run again",
+        )
 
 
 def _old(age_ns: int | None) -> bool:

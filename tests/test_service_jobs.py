@@ -13,7 +13,7 @@ import pytest
 from edge.config import RunConfig
 from edge.config import Service as Settings
 from edge.display import PlainLines
-from edge.errors import EdgeError
+from edge.errors import EdgeError, StuckError
 from edge.service import service as service_module
 from edge.service.client import Client
 from edge.service.messages import Request
@@ -92,3 +92,19 @@ def test_a_service_that_ends_stops_the_run_that_is_there(bench: Bench) -> None:
         assert next(news)["ended"]["reason"] == "the service ends"
     bench.thread.join(60)
     assert not bench.thread.is_alive()
+
+
+def test_after_a_model_that_hangs_the_service_ends_with_the_error_and_does_nothing_more(bench: Bench) -> None:
+    def hang(task: str, service: Service) -> Outcome:
+        bench.work = bench.until_stopped
+        raise StuckError("the planner does not come back", got="stopped by edge stop")
+
+    bench.work = hang
+    with Client(bench.socket) as client:
+        client.ask(Request("task", text=RED, follow=True))
+        (news,) = client.follow()
+    assert "does not come back" in news["ended"]["reason"]
+    bench.thread.join(60)
+    assert isinstance(bench.problem, StuckError)
+    assert not bench.runs
+    assert not bench.socket.exists()

@@ -22,7 +22,7 @@ from edge.cameras import Camera
 from edge.config import RunConfig
 from edge.display import PlainLines
 from edge.earlier import EarlierRun, Which
-from edge.errors import EdgeError, ServiceError
+from edge.errors import EdgeError, ServiceError, StuckError
 from edge.machine import Machine, Models, assemble, check_arm, return_memory
 from edge.retention import Retention
 from edge.run_log import Record
@@ -82,6 +82,7 @@ class Service:
         self._stop_reason = ""
         self._status = Status()
         self._last: Outcome | None = None
+        self._stuck: StuckError | None = None
         self._began = self._main_s = self._policy_s = time.monotonic()
         self._steps, self._steps_s = -1, self._began
         self._limits = Limits.of(config)
@@ -93,7 +94,11 @@ class Service:
             run.stop(_ENDING)
 
     def serve(self) -> None:
-        """Takes commands and does tasks; returns after `end`, with the arm at rest."""
+        """Takes commands and does tasks; returns after `end`, with the arm at rest.
+
+        Raises:
+            StuckError: A model hangs; the arm is at rest. The process has to end.
+        """
         heart = threading.Thread(target=self._beat, name="heart", daemon=True)
         with self._server:
             self._notifier.ready("idle")
@@ -108,8 +113,11 @@ class Service:
                 self._do(job)
                 self._retention.run_ended()
                 self._tidy()
-            self._notifier.stopping()
+            if self._stuck is None:
+                self._notifier.stopping()
             heart.join(2.0)
+        if self._stuck is not None:
+            raise self._stuck
 
     # --- main thread ------------------------------------------------------------------------------------------------
 
@@ -120,6 +128,9 @@ class Service:
                 self._config, job.task, self._api, began=time.monotonic(), resume=job.resume, display=self,
                 opened=self._opened, started=self._started,
             )  # fmt: skip
+        except StuckError as error:  # the next task would use what still hangs
+            problem, self._stuck = str(error), error
+            self._end.set()
         except EdgeError as error:
             problem = str(error)
         except Exception as error:  # the arm is at rest; whoever comes with `clear` has to look first
