@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -48,7 +49,8 @@ class Bench:
         self.problem: BaseException | None = None
         config = RunConfig(runs=str(root / "runs"), service=Settings(socket=str(self.socket)))
         monkeypatch.setattr(service_module, "run_task", self._run_task)
-        self.service = Service(config, API, cast(Any, None), {}, Notifier(), PlainLines(sys.stdout))
+        models = SimpleNamespace(bundle=SimpleNamespace(path=root), policy=SimpleNamespace(backend_name="none"))
+        self.service = Service(config, API, cast(Any, models), {}, Notifier(), PlainLines(sys.stdout))
         self.thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> Bench:
@@ -108,3 +110,28 @@ def test_after_a_model_that_hangs_the_service_ends_with_the_error_and_does_nothi
     assert isinstance(bench.problem, StuckError)
     assert not bench.runs
     assert not bench.socket.exists()
+
+
+def test_a_task_accepted_as_the_one_before_it_ends_is_followed_to_its_own_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when the service is idle again and the followers of the one before have not heard its end yet."""
+    publish, late = bench.service._server.publish, Client(bench.socket)
+
+    def tell(news: Any, *more: Any, **words: Any) -> None:
+        if "ended" in news and len(bench.runs) == 1:
+            late.ask(Request("task", text=GREEN, follow=True))
+        publish(news, *more, **words)
+
+    monkeypatch.setattr(bench.service._server, "publish", tell)
+    with late, Client(bench.socket) as first, Client(bench.socket) as watcher:
+        first.ask(Request("task", text=RED, follow=True))
+        assert RED in next(first.follow())["line"]
+        watcher.ask(Request("status", follow=True))
+        watcher.ask(Request("stop"))
+        for follower in (first, watcher):
+            assert [news["ended"]["reason"] for news in follower.follow()] == ["stopped by edge stop"]
+        news = late.follow()
+        assert GREEN in next(news)["line"]
+        bench.service.end()
+        assert next(news)["ended"]["reason"] == "the service ends"

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ _DECISIONS = ("chunk", "plan", "refused", "call", "end")
 class _Job:
     task: str | None
     resume: Path | Which | None
+    number: int = 0
+    """Of those accepted, from 1 on."""
 
 
 class Service:
@@ -73,10 +75,14 @@ class Service:
         self._server = CommandServer(Path(config.service.socket), self.answer)
         self._retention = Retention(Path(config.runs), round(config.service.keep_runs_mb * 1e6))
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._accepted = 0
+        """How many tasks were accepted: the number of the newest."""
         self._end = threading.Event()
         self._lock = threading.RLock()
         self._phase = Phase.IDLE
         self._fault = ""
+        self._doing = 0
+        """Number of the task that is being done."""
         self._run: Run | None = None
         self._machine: Machine | None = None
         self._stop_reason = ""
@@ -122,7 +128,7 @@ class Service:
     # --- main thread ------------------------------------------------------------------------------------------------
 
     def _do(self, job: _Job) -> None:
-        outcome, problem = None, ""
+        outcome, problem, self._doing = None, "", job.number
         try:
             outcome = run_task(
                 self._config, job.task, self._api, began=time.monotonic(), resume=job.resume, display=self,
@@ -144,7 +150,7 @@ class Service:
         if problem:
             print(f"error: {problem}", flush=True)
         ended = {"finished": False, "reason": problem} if outcome is None else asdict(outcome)
-        self._server.publish({"ended": ended}, last=True)
+        self._server.publish({"ended": ended}, job.number, last=True)
         self._notifier.status(self._phase.value + (f": {problem}" if problem else ""))
         return_memory()
 
@@ -175,7 +181,7 @@ class Service:
         self._lines.record(record, status)
         line = line_of(record, status.began_ns)
         if line is not None:
-            self._server.publish({"line": line})
+            self._server.publish({"line": line}, self._doing)
 
     def refresh(self, status: Status) -> None:
         """The main thread came round."""
@@ -189,24 +195,25 @@ class Service:
 
     # --- commands thread --------------------------------------------------------------------------------------------
 
-    def answer(self, request: Request) -> tuple[Mapping[str, Any], bool]:
+    def answer(self, request: Request) -> tuple[Mapping[str, Any], int]:
         """Answers a command; see `edge.service.server.Handler`.
 
         Raises:
             EdgeError: It is not possible now, or its task is none.
         """
         if request.command == "task":
-            return self._accept(_Job(check_task(request.text, self._api), None)), request.follow
+            return self._accept(_Job(check_task(request.text, self._api), None), request.follow)
         if request.command == "resume":
-            return self._accept(_Job(None, self._directory(request.run))), request.follow
+            return self._accept(_Job(None, self._directory(request.run)), request.follow)
         if request.command == "stop":
-            return self._stop(), False
+            return self._stop(), 0
         if request.command == "clear":
-            return self._clear(), False
+            return self._clear(), 0
         with self._lock:
-            return {"ok": True, **self._told()}, request.follow and self._phase in (Phase.RUNNING, Phase.CLOSING)
+            running = self._phase in (Phase.RUNNING, Phase.CLOSING)
+            return {"ok": True, **self._told()}, self._accepted if request.follow and running else 0
 
-    def _accept(self, job: _Job) -> dict[str, Any]:
+    def _accept(self, job: _Job, follow: bool) -> tuple[dict[str, Any], int]:
         with self._lock:
             if self._phase is Phase.FAULT:
                 fix = "see that the arm is free and powered, then: edge clear"
@@ -216,11 +223,11 @@ class Service:
                 raise ServiceError("another task is being done", expected="none", got=self._status.task, fix=fix)
             self._phase, self._status = Phase.RUNNING, Status(task=job.task or "")
             self._policy_s = self._main_s = time.monotonic()
+            self._accepted += 1
+            job = replace(job, number=self._accepted)
         self._jobs.put(job)
-        return {
-            "ok": True,
-            "accepted": job.task or f"resume {job.resume.name if isinstance(job.resume, Path) else 'the newest run'}",
-        }
+        resumed = f"resume {job.resume.name if isinstance(job.resume, Path) else 'the newest run'}"
+        return {"ok": True, "accepted": job.task or resumed}, job.number if follow else 0
 
     def _directory(self, run: str) -> Path | Which:
         if not run:
