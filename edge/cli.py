@@ -73,6 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except BrokenPipeError:
         return 0
+    except OSError as error:  # where one is expected it is typed; of the rest a person wants the system's words
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        return EdgeError.exit_status
     return status
 
 
