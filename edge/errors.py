@@ -65,6 +65,10 @@ class ArmError(EdgeError):
     """The arm is not the described one, or refuses to move."""
 
 
+class DiskError(EdgeError):
+    """The disk of a run directory is full or fails."""
+
+
 class TaskError(EdgeError):
     """A task is empty or names something the robot does not know."""
 

@@ -113,6 +113,7 @@ class Run:
         if self._stop.is_set():  # said before the arm was switched on: it stays off, and the task was not begun
             self._log.write("failed", text=self._stop_reason)
             return Ended(False, self._stop_reason)
+        self._check_log()
         threads = [
             Worker(partial(self._guard, work), name)
             for name, work in (("policy", self._act), ("planner", self._plan))
@@ -132,6 +133,7 @@ class Run:
                 threads[0].join(0.1)
                 watch()
                 self._check_models(threads[0])
+                self._check_log()
         except EdgeError as problem:
             self.stop(problem.what)
             raise
@@ -273,6 +275,10 @@ class Run:
         _check_back(PolicyError, "policy", now_ns - self._acted_ns - self._step_ns, POLICY_GONE_S)
         if asked_ns is not None:
             _check_back(PlannerError, "planner", now_ns - asked_ns, self._config.budgets.plan_s + POLICY_GONE_S)
+
+    def _check_log(self) -> None:
+        if self._log.problem is not None:
+            raise self._log.problem
 
     def _wait_for(self, threads: list[Worker], watch: Callable[[], None]) -> None:
         end = time.monotonic() + self._config.budgets.plan_s + LAST_ANSWER_S

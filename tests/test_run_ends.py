@@ -1,10 +1,12 @@
-"""How a run ends: stopped before it began, or with a model that hangs.
+"""How a run ends: stopped before it began, with a model that hangs, on a disk that is full.
 
 The whole of `run_task` in this process, on an emulated servo bus.
 """
 
 from __future__ import annotations
 
+import errno
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +19,17 @@ from test_policy import write_graph
 from test_run import STANDING, TASK, bundle_of
 from wire import Wire
 
-from edge import runtime
+from edge import runtime, session
+from edge._core import SubtaskMemory
 from edge.config import Budgets, Cameras, Loop, RunConfig
-from edge.errors import StuckError
+from edge.errors import DiskError, StuckError
 from edge.planner.session import Session
 from edge.policy.backends.onnx import OnnxBackend
-from edge.run_log import read_log
+from edge.report.directory import report
+from edge.run_log import LOG, Record, read_log
 from edge.runtime import Run
 from edge.session import Outcome, run_task
+from edge.status import Status
 from edge.tabletop import API
 from firmware_bridge.emulators import BusProcess
 
@@ -140,3 +145,70 @@ def test_a_model_that_hangs_ends_the_run_by_itself(
         back.set()
     assert "does not come back" in caught.value.got
     assert bed.wire.torque()[-6:] == [0] * 6
+
+
+class Seen:
+    """A display that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.closed = 0
+
+    def record(self, record: Record, status: Status) -> None:
+        self.records.append(record)
+
+    def refresh(self, status: Status) -> None: ...
+
+    def close(self, status: Status) -> None:
+        self.closed += 1
+
+
+def test_a_full_disk_ends_the_run_once_at_rest_with_its_words(bed: Bed) -> None:
+    limits, display = resource.getrlimit(resource.RLIMIT_FSIZE), Seen()
+
+    def fill(run: Run) -> None:
+        (log,) = bed.runs.glob(f"*/{LOG}")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 2000, limits[1]))
+
+    try:
+        with pytest.raises(DiskError, match="the log of the run cannot be written") as caught:
+            bed.run(fill, display=display)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "File too large" in caught.value.got
+    assert bed.wire.torque()[-6:] == [0] * 6
+    kinds = [record["kind"] for record in display.records]
+    assert (kinds.count("failed"), kinds.count("error"), kinds[-1], display.closed) == (1, 1, "exit", 1)
+    assert "trace" not in kinds
+    (directory,) = bed.runs.iterdir()
+    assert SubtaskMemory.peek(str(directory / "memory.journal")).ending == "failed"
+    assert "the log has no end" in "\n".join(report(directory, picture=False).lines())
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_the_arm_off(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = session.new_directory
+
+    def full(runs: Path) -> Path:
+        directory = make(runs)
+        (directory / LOG).symlink_to("/dev/full")
+        return directory
+
+    monkeypatch.setattr(session, "new_directory", full)
+    with pytest.raises(DiskError, match="cannot be written") as caught:
+        bed.run(lambda run: None)
+    assert "No space left on device" in caught.value.got
+    assert bed.wire.torque() == []
+
+
+def test_motion_that_the_disk_does_not_take_is_told_and_keeps_the_outcome(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(path: Path, *arrays: object) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(session, "save_motion", save)
+    outcome = bed.run(lambda run: run.stop("stopped by edge stop"))
+    assert outcome.reason == "stopped by edge stop"
+    assert bed.texts("warning") == ["no joints.npz: No space left on device"]
+    assert not (outcome.directory / "joints.npz").exists()
