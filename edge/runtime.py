@@ -140,17 +140,15 @@ class Run:
         finally:
             self.stop("stopped")
             self._questions.put(None)
-            machine.driver.stop()  # comes to rest first, then torque off unless it is to be kept
-            torque = machine.driver.snapshot()["torque"]
-            self._wait_for(threads, watch)
-            if torque not in ("off", "kept on"):
-                self._log.write("warning", text=f"the motors may hold their pose: torque {torque}")
-            watch()
             try:
-                self._executive.stop(self._stop_reason, time.monotonic_ns())
-            finally:  # the journal's disk may be what failed
-                self._write_events()
-                self._check_stuck(threads)
+                machine.driver.stop()  # comes to rest first, then torque off unless it is to be kept
+                torque = machine.driver.snapshot()["torque"]
+                self._wait_for(threads, watch)
+                if torque not in ("off", "kept on"):
+                    self._log.write("warning", text=f"the motors may hold their pose: torque {torque}")
+                watch()
+            finally:  # a terminal that is gone may be what failed
+                self._conclude(threads)
         if self._problem is not None:
             raise self._problem
         return Ended(self._executive.state is State.FINISHED, self._executive.reason)
@@ -286,6 +284,15 @@ class Run:
             while thread.is_alive() and time.monotonic() < end:
                 thread.join(0.1)
                 watch()
+
+    def _conclude(self, threads: list[Worker]) -> None:
+        try:
+            try:
+                self._executive.stop(self._stop_reason, time.monotonic_ns())
+            finally:  # the journal's disk may be what failed
+                self._write_events()
+        finally:
+            self._check_stuck(threads)
 
     def _check_stuck(self, threads: list[Worker]) -> None:
         stuck = " and ".join(thread.name for thread in threads if thread.is_alive())

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from edge.config import Budgets, Cameras, RunConfig
 from edge.errors import BusyError, ServiceError, TaskError
+from edge.runtime import POLICY_GONE_S
 from edge.service import server as server_module
 from edge.service.client import Client
 from edge.service.health import Limits, Phase, Signs, unsound
@@ -363,3 +364,5 @@ def test_the_watchdog_waits_longer_than_a_run_allows_itself() -> None:
     assert limits.camera > 40
     assert limits.policy > 60
     assert limits.running > 21
+    once = Limits.of(RunConfig(budgets=Budgets(plan_s=10.0, plan_attempts=0)))
+    assert once.policy > 10 + POLICY_GONE_S

@@ -212,3 +212,18 @@ def test_motion_that_the_disk_does_not_take_is_told_and_keeps_the_outcome(
     assert outcome.reason == "stopped by edge stop"
     assert bed.texts("warning") == ["no joints.npz: No space left on device"]
     assert not (outcome.directory / "joints.npz").exists()
+
+
+def test_a_terminal_that_is_gone_ends_the_run_and_its_task(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_REFRESH_S", 0.0)
+
+    class Gone(Seen):
+        def refresh(self, status: Status) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        bed.run(lambda run: None, display=Gone())
+    assert bed.wire.torque()[-6:] == [0] * 6
+    (directory,) = bed.runs.iterdir()
+    assert SubtaskMemory.peek(str(directory / "memory.journal")).ending == "failed"
+    assert bed.records()[-1]["kind"] == "exit"
