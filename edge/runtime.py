@@ -19,13 +19,14 @@ from typing import Any
 
 from edge.api import RobotApi, Transcript
 from edge.config import RunConfig
-from edge.errors import EdgeError, LinkError, PlannerError, PolicyError, StuckError
+from edge.errors import EdgeError, PlannerError, PolicyError
 from edge.executive import Executive, State
 from edge.flat import Flat
 from edge.machine import Machine
 from edge.motion import Motion
 from edge.observer import Observer
 from edge.policy.transforms import square
+from edge.run_checks import check_back, check_ended, check_fault
 from edge.run_log import RunLog
 from edge.types import Chunk, Frame
 from edge.workers import Worker
@@ -170,7 +171,7 @@ class Run:
                 if chunk is not None and not self._stop.is_set():  # it may come from a policy that hung until now
                     self._offer(chunk)
             self._write_events()
-            self._check_arm()
+            check_fault(self._machine)
             if not executive.needs_plan:
                 due = max(due + self._step_ns, time.monotonic_ns())
                 self._wait_until(due)
@@ -226,21 +227,6 @@ class Run:
             self._log.write("warning", text=f"chunk refused: {offer.reason}")
         self._refusal = offer.reason
 
-    def _check_arm(self) -> None:
-        if self._machine.loop.snapshot()["state"] != "fault":
-            return
-        seen = self._machine.driver.snapshot()
-        silent = {name: servo["age_ns"] for name, servo in seen["servos"].items() if _old(servo["age_ns"])}
-        got = [seen["controller"]] if seen["controller"] else []
-        got += [seen["link"]] if seen["link"] else [f"{name} answered {_age(age)}" for name, age in silent.items()]
-        got += [f"{name}: {servo['error']}" for name, servo in seen["servos"].items() if servo["error"]]
-        raise LinkError(
-            f"the arm stopped: {seen['fault_cause']}",
-            expected="an answer of every servo in each bus cycle",
-            got="; ".join(got) or f"last feedback {_age(seen['feedback_age_ns'])}",
-            fix="check power and cable of the arm, then run again: nothing is resumed by itself",
-        )
-
     # --- planner thread ---------------------------------------------------------------------------------------------
 
     def _plan(self) -> None:
@@ -270,9 +256,9 @@ class Run:
         if not policy.is_alive():
             return
         now_ns, asked_ns = time.monotonic_ns(), self._asked_ns
-        _check_back(PolicyError, "policy", now_ns - self._acted_ns - self._step_ns, POLICY_GONE_S)
+        check_back(PolicyError, "policy", now_ns - self._acted_ns - self._step_ns, POLICY_GONE_S)
         if asked_ns is not None:
-            _check_back(PlannerError, "planner", now_ns - asked_ns, self._config.budgets.plan_s + POLICY_GONE_S)
+            check_back(PlannerError, "planner", now_ns - asked_ns, self._config.budgets.plan_s + POLICY_GONE_S)
 
     def _check_log(self) -> None:
         if self._log.problem is not None:
@@ -292,17 +278,7 @@ class Run:
             finally:  # the journal's disk may be what failed
                 self._write_events()
         finally:
-            self._check_stuck(threads)
-
-    def _check_stuck(self, threads: list[Worker]) -> None:
-        stuck = " and ".join(thread.name for thread in threads if thread.is_alive())
-        if stuck:
-            raise StuckError(
-                f"the {stuck} does not come back, and this process can do no other task",
-                expected=f"an answer within {self._config.budgets.plan_s + LAST_ANSWER_S:g} s after the run's end",
-                got=f"none; the run ended with: {self._stop_reason}",
-                fix="check what it runs on (driver, memory, temperature), then run again; a service is started again",
-            )
+            check_ended(threads, self._config.budgets.plan_s + LAST_ANSWER_S, self._stop_reason)
 
     # --- all threads ------------------------------------------------------------------------------------------------
 
@@ -321,22 +297,3 @@ class Run:
         for event in events[self._logged :]:
             self._log.write(event.kind, event.time_ns, text=event.text, **event.data)
         self._logged = len(events)
-
-
-def _check_back(kind: type[EdgeError], name: str, silent_ns: int, allowed_s: float) -> None:
-    if silent_ns / 1e9 > allowed_s:
-        raise kind(
-            f"the {name} does not come back",
-            expected=f"an answer within {allowed_s:g} s",
-            got=f"nothing for {silent_ns / 1e9:.1f} s",
-            fix="check what it runs on (driver, memory, temperature), then run again",
-        )
-
-
-def _old(age_ns: int | None) -> bool:
-    """Whether a servo's last answer is from many bus cycles ago."""
-    return age_ns is None or age_ns > 50_000_000
-
-
-def _age(age_ns: int | None) -> str:
-    return "never" if age_ns is None else f"{age_ns / 1e6:.0f} ms ago"
