@@ -141,6 +141,8 @@ def run_task(
     for line in report(directory, picture=False).lines():
         print(line)
     draw_apart(directory)
+    if log.problem is not None:
+        print(f"note      {log.problem.what}: {log.problem.got}")
     print(f"memory    at most {peak_mb:.0f} MB")
     files = ", ".join(name for name in (LOG, MOTION, VIDEO, FAULT, STRIP, TIMELINE) if (directory / name).is_file())
     print(f"written   {directory}: {files}")
@@ -195,9 +197,23 @@ def _execute(
             return run.execute(task, watch)
     finally:
         recorder.stop()
-        save_motion(log.directory / MOTION, *motion.arrays())
-        if told := save_fault(log.directory / FAULT, machine.last_fault()):
-            log.write("fault", text=told)
+        with _kept(log, MOTION) as path:
+            save_motion(path, *motion.arrays())
+        with _kept(log, FAULT) as path:
+            if told := save_fault(path, machine.last_fault()):
+                log.write("fault", text=told)
+
+
+@contextlib.contextmanager
+def _kept(log: RunLog, name: str) -> Iterator[Path]:
+    """For writing a file of the run directory: one that the disk does not take is told, and half of it is not kept."""
+    path = log.directory / name
+    try:
+        yield path
+    except OSError as problem:
+        log.write("warning", text=f"no {name}: {problem.strerror or problem}")
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _tell_damage(machine: Machine, log: RunLog) -> None:
