@@ -143,11 +143,13 @@ def age(directory: Path) -> tuple[str, int]:
 
 
 def in_use(directory: Path) -> bool:
-    """Whether the run's process is still there."""
+    """Whether the run's process is still there, or may be: somebody else's directory cannot be looked into."""
     try:
         return (directory / JOURNAL).is_file() and _read(directory).in_use
     except EdgeError:  # no journal of ours
         return False
+    except OSError:
+        return True
 
 
 def take_over(run: EarlierRun, directory: Path) -> None:

@@ -84,6 +84,21 @@ def test_a_run_that_goes_on_stays_and_a_finished_one_is_told_of(tmp_path: Path) 
     assert not going_on.exists()
 
 
+def test_a_run_that_may_not_be_looked_into_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root, as which this may run, may look into everything."""
+    theirs, ours, newest = (make_run(tmp_path, minute, 2) for minute in range(3))
+    really = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if path.parent == theirs:
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    finish(Retention(tmp_path, BLOCK))
+    assert (theirs.exists(), ours.exists(), newest.exists()) == (True, False, True)
+
+
 def test_each_new_run_makes_room_for_itself_and_nothing_else_is_looked_at_again(tmp_path: Path) -> None:
     keeper = Retention(tmp_path, 4 * BLOCK)
     assert keeper.turn() == []
