@@ -20,7 +20,7 @@ usage: deploy/install.sh [OPTIONS]              install, or bring an installatio
   --dry-run       only say what would be done
   --bundle DIR    bundle to install and use (default: models/reference; an installed one in use is kept)
   --python FILE   interpreter, 3.10 to 3.12 (default: the system's)
-  --wheels DIR    take Python packages from here and from nowhere else: no network
+  --wheels DIR    take Python packages from here and from nowhere else: no network (docs/deploy.md says which)
   --network       let the service reach cameras with an address, and CAN
   --no-start      enable the service but do not start it
   --help
@@ -50,6 +50,12 @@ put() {
 	say install "$to"
 	run install -D -m "$mode" "$from" "$to"
 	CHANGED=1
+}
+# Whether a service that runs does so in the environment in use: an installation may have been cut short before its restart.
+runs_what_is_installed() {
+	local process
+	process=$(systemctl show --value --property=MainPID edgearm)
+	[ "${process:-0}" = 0 ] || grep -q "$(readlink -f "$PREFIX/venv")/" "/proc/$process/maps"
 }
 has_systemd() { [ -d /run/systemd/system ]; }
 has_udev() { [ -S /run/udev/control ]; } # not in a container
@@ -94,7 +100,8 @@ account() {
 		say ok "user edgearm"
 	else
 		say install "user edgearm"
-		run useradd --system --user-group --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin edgearm
+		getent group edgearm >/dev/null || run groupadd --system edgearm
+		run useradd --system --gid edgearm --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin edgearm
 	fi
 	run install -d -o edgearm -g edgearm -m 0750 "$STATE"
 }
@@ -120,7 +127,7 @@ environment() {
 	pip=("$fresh/bin/python" -m pip install --quiet)
 	[ -z "$WHEELS" ] || pip+=(--no-index --find-links "$WHEELS")
 	run "${pip[@]}" --upgrade pip
-	if [ -n "$arch" ]; then
+	if [ -n "$arch" ] && [ -z "$WHEELS" ]; then # a wheel in DIR was built for this board, or the planner has no GPU
 		run env CUDACXX=/usr/local/cuda/bin/nvcc CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=$arch" \
 			"${pip[@]}" --no-binary llama-cpp-python "$LLAMA"
 	else
@@ -181,22 +188,24 @@ service() {
 	run systemctl enable --quiet edgearm
 	if [ "$START" = 1 ]; then
 		verb=start
-		[ "$CHANGED" = 0 ] || verb=restart
+		[ "$CHANGED" = 0 ] && runs_what_is_installed || verb=restart
 		run systemctl "$verb" --no-block edgearm
 	fi
 }
 
 uninstall() {
 	if has_systemd; then run systemctl disable --now --quiet edgearm || true; fi
-	run rm -rf "$UNIT" "$DROPINS" "$RULES" "$LIMITS" "$PREFIX"
+	run rm -rf "$UNIT" "$DROPINS/jetson.conf" "$DROPINS/network.conf" "$RULES" "$LIMITS" "$PREFIX"
+	[ ! -d "$DROPINS" ] || run rmdir --ignore-fail-on-non-empty "$DROPINS" # what is left there is yours
 	[ "$(readlink /usr/local/bin/edge || true)" != "$PREFIX/venv/bin/edge" ] || run rm -f /usr/local/bin/edge
 	if has_systemd; then
 		run systemctl daemon-reload
 		if has_udev; then run udevadm control --reload; fi
 	fi
 	if [ "$PURGE" = 1 ]; then
-		run rm -rf "$CONFIG" "$STATE"
+		run rm -rf "$CONFIG" "$STATE" "$DROPINS"
 		if getent passwd edgearm >/dev/null; then run userdel edgearm; fi
+		if getent group edgearm >/dev/null; then run groupdel edgearm; fi # userdel leaves one with other members
 		say removed "everything"
 	else
 		say kept "$CONFIG and $STATE (configuration, bundles, runs; --purge removes them too)"

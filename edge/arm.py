@@ -25,6 +25,10 @@ DAMIAO_BENCH = Path(__file__).parent / "robots" / "damiao-bench.json"
 NORMALISED = "gripper"
 """The joint whose value is 0 (closed, its lower limit) … 1 (open, its upper limit) instead of radians."""
 
+TICKS_US = (2000, 5000)
+"""What a microcontroller's tick may be; firmware_bridge/arm_table.py says the same."""
+_WHY_TICKS = "less holds no cycle of the servo bus, more no four states in the 20 ms that an order is fresh"
+
 
 @dataclass(frozen=True)
 class JointDescription:
@@ -214,7 +218,7 @@ def _servos(fields: Fields) -> FeetechDrive | BridgeDrive:
     if not fields.has("bridge"):
         return _feetech(fields)
     bridge = fields.of(fields.mapping("bridge"), "bridge")
-    return BridgeDrive(_feetech(fields), bridge.integer("tick_us", 1000, 10_000))
+    return BridgeDrive(_feetech(fields), bridge.integer("tick_us", *TICKS_US, why=_WHY_TICKS))
 
 
 def _motor(joint: Fields) -> Fields:

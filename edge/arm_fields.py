@@ -68,10 +68,11 @@ class Fields:
             raise self.error(name, "a positive number", repr(value))
         return value
 
-    def integer(self, name: str, least: int, most: int) -> int:
-        value = self._get(name, f"an integer {least}…{most}")
+    def integer(self, name: str, least: int, most: int, why: str = "") -> int:
+        expected = f"an integer {least}…{most}" + (why and f" ({why})")
+        value = self._get(name, expected)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise self.error(name, f"an integer {least}…{most}", repr(value))
+            raise self.error(name, expected, repr(value))
         return value
 
     def vector(self, name: str, length: int) -> tuple[float, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
@@ -59,6 +61,12 @@ def open_source(path: Path) -> Iterator[Source]:
         raise BundleError(f"{path} cannot be read", expected="a whole tar file", got=str(problem)) from problem
     except EOFError as problem:
         raise BundleError(f"{path} is cut short", expected="a whole tar file", got=str(problem)) from problem
+    except (zlib.error, lzma.LZMAError) as problem:
+        raise BundleError(f"{path} is damaged", expected="a whole tar file", got=str(problem)) from problem
+    except OSError as problem:
+        if problem.errno is not None:
+            raise  # the disk's
+        raise BundleError(f"{path} is damaged", expected="a whole tar file", got=str(problem)) from problem
 
 
 class _Directory:

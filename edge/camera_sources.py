@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import base64
 import http.client
+import re
 import select
+import socket
+import ssl
 import time
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -25,6 +28,7 @@ _SILENCE_S = 2.0
 _JPEG_END = b"\xff\xd9"
 _READ_BYTES = 1 << 20
 _MAX_PART_BYTES = 1 << 25
+_LONGEST_LINE = 1 << 12
 
 
 class Source(Protocol):
@@ -81,37 +85,84 @@ class MjpegSource:
 
     def __init__(self, url: str) -> None:
         self._cv2 = _opencv()
-        self._response = _request(url)
+        self._socket, self._response = _request(url)
         self._parts = MultipartParser(_boundary(self._response))
+        self._chunks = ChunkedBody() if self._response.chunked else None
         self._heard = time.monotonic()
+        self._newest: tuple[bytes, int] | None = None
+        self._take()  # what came with the headers Python has read already: no `select` tells of it
 
     def read(self) -> Grabbed | None:
         """Takes in everything that has arrived and decodes the last image of it; the ones before are old already."""
-        newest: bytes | None = None
-        while True:
-            ready, _, _ = select.select([self._response], [], [], 0.0 if newest is not None else _POLL_S)
-            now = time.monotonic()
-            if not ready:
-                break
-            data = self._response.read1(_READ_BYTES)
-            arrived = time.monotonic_ns()
-            if not data:
-                raise OSError("the server ended the stream")
-            self._heard = now
-            parts = self._parts.feed(data)
-            newest = parts[-1] if parts else newest
-        if newest is None:
-            if now - self._heard > _SILENCE_S:
+        while self._arrives(0.0 if self._newest is not None else _POLL_S):
+            self._take()
+        if self._newest is None:
+            if time.monotonic() - self._heard > _SILENCE_S:
                 raise OSError(f"the server sent nothing for {_SILENCE_S:g} s")
             return None
-        image = self._cv2.imdecode(np.frombuffer(newest, np.uint8), self._cv2.IMREAD_COLOR)
+        (data, arrived), self._newest = self._newest, None
+        image = self._cv2.imdecode(np.frombuffer(data, np.uint8), self._cv2.IMREAD_COLOR)
         if image is None:  # a damaged JPEG; the next one is on its way
             return None
         return np.ascontiguousarray(image[:, :, ::-1]), arrived
 
+    def _arrives(self, wait_s: float) -> bool:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():  # deciphered, so not in the kernel
+            return True
+        return bool(select.select([self._response], [], [], wait_s)[0])
+
+    def _take(self) -> None:
+        """Reads what is there, past `HTTPResponse`: its chunks are read ahead of, and waited for, in the middle."""
+        try:
+            data = self._response.fp.read1(_READ_BYTES)
+        except TimeoutError as error:
+            raise OSError(f"the server sent nothing for {_SILENCE_S:g} s") from error
+        arrived, self._heard = time.monotonic_ns(), time.monotonic()
+        if not data:
+            raise OSError("the server ended the stream")
+        parts = self._parts.feed(data if self._chunks is None else self._chunks.feed(data))
+        if parts:
+            self._newest = parts[-1], arrived
+
     def close(self) -> None:
         """Closes the connection."""
         self._response.close()
+        self._socket.close()
+
+
+class ChunkedBody:
+    """Takes the frame of `Transfer-Encoding: chunked` (RFC 9112, 7.1) away. Feed it bytes in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._left = 0
+        """Bytes of the chunk that are still to come."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of these bytes is the body.
+
+        Raises:
+            OSError: They are no chunks, or the body has ended.
+        """
+        self._buffer += data
+        body = bytearray()
+        while self._buffer:
+            if self._left:
+                piece = self._buffer[: self._left]
+                body += piece
+                self._left -= len(piece)
+                del self._buffer[: len(piece)]
+                continue
+            end = self._buffer.find(b"\n")
+            if end < 0:
+                if len(self._buffer) > _LONGEST_LINE:
+                    raise OSError("the server sends no chunks where it said so")
+                break
+            line = bytes(self._buffer[:end]).strip()
+            del self._buffer[: end + 1]
+            if line:  # an empty one ends the chunk before
+                self._left = _chunk_size(line)
+        return bytes(body)
 
 
 class MultipartParser:
@@ -158,6 +209,15 @@ class MultipartParser:
         return body
 
 
+def _chunk_size(line: bytes) -> int:
+    size = line.partition(b";")[0].strip()
+    if re.fullmatch(rb"[0-9A-Fa-f]{1,8}", size) is None:
+        raise OSError(f"the server sends no chunks where it said so: {line[:40]!r}")
+    if int(size, 16) == 0:
+        raise OSError("the server ended the stream")
+    return int(size, 16)
+
+
 def _content_length(head: bytearray) -> int | None:
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
@@ -173,7 +233,7 @@ def _opencv() -> Any:
     return cv2
 
 
-def _request(url: str) -> http.client.HTTPResponse:
+def _request(url: str) -> tuple[socket.socket, http.client.HTTPResponse]:
     parts = urlsplit(url)
     if not parts.hostname:
         raise OSError("the URL names no host")
@@ -185,12 +245,13 @@ def _request(url: str) -> http.client.HTTPResponse:
         headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
+        connected = connection.sock  # the connection forgets it if the response lasts as long as it does
         response = connection.getresponse()
     except http.client.HTTPException as error:
         raise OSError(f"it does not speak HTTP: {error!r}") from error
     if response.status != http.client.OK:
         raise OSError(f"the server answers {response.status} {response.reason}")
-    return response
+    return connected, response
 
 
 def _boundary(response: http.client.HTTPResponse) -> bytes:

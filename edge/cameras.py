@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from types import TracebackType
 
-from edge.camera_sources import Source, open_source
+from edge.camera_sources import open_source
 from edge.errors import CameraError
 from edge.types import Frame
 
@@ -110,22 +111,20 @@ class Camera:
     def _grab(self) -> None:
         failures = 0
         while not self._closing.is_set():
-            source: Source | None = None
             try:
-                source = open_source(self.address)
-                while not self._closing.is_set():
-                    grabbed = source.read()
-                    if grabbed is None:
-                        continue
-                    failures, self._trouble = 0, "it stopped sending"
-                    with self._arrived:
-                        self._newest = Frame(self.name, *grabbed)
-                        self.frames += 1
-                        self._arrived.notify_all()
+                with contextlib.closing(open_source(self.address)) as source:
+                    while not self._closing.is_set():
+                        grabbed = source.read()
+                        if grabbed is None:
+                            continue
+                        failures, self._trouble = 0, "it stopped sending"
+                        with self._arrived:
+                            self._newest = Frame(self.name, *grabbed)
+                            self.frames += 1
+                            self._arrived.notify_all()
             except OSError as error:
                 self._trouble = str(error) or type(error).__name__
-            finally:
-                if source is not None:
-                    source.close()
+            except Exception as error:  # whatever a library makes of a broken stream: the camera may come back
+                self._trouble = f"{type(error).__name__}: {error}"
             self._closing.wait(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)])
             failures += 1

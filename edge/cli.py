@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from edge import bundle_commands
-from edge.errors import ConfigError, EdgeError
+from edge.errors import ConfigError, EdgeError, StuckError
 from edge.service import commands as service_commands
 from edge.types import BACKENDS
 
@@ -63,11 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+    except StuckError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(error.exit_status)  # an orderly end would free what the thread that hangs still uses, or wait for it
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
         return 0
+    except OSError as error:  # where one is expected it is typed; of the rest a person wants the system's words
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        return EdgeError.exit_status
     return status
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.errors import ConfigError
 from edge.records import read
-from edge.types import BACKENDS
+from edge.types import BACKENDS, GPU
 
 INSTALLED = Path("/etc/edgearm/config.toml")
 """The service's, where `deploy/install.sh` puts it."""
@@ -117,9 +117,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Planner:
-    """`threads` of llama.cpp."""
+    """`threads` of llama.cpp, and whether it uses the GPU: `auto` where it was built with one, `on`, `off`."""
 
     threads: int = 1
+    gpu: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Service:
 
     `store` is a directory that `edge bundle` keeps: the bundle in use there runs, and `bundle` is not looked at. Empty:
     `bundle` runs. Of run directories the oldest are removed between tasks, so that all together take up
-    `keep_runs_mb` at most; 0 keeps all.
+    `keep_runs_mb` at most and leave 500 MB of the disk free; 0 keeps all.
     """
 
     socket: str = "/run/edgearm/control.sock"
@@ -173,6 +174,8 @@ class RunConfig:
         if self.policy.backend not in BACKENDS:
             got = repr(self.policy.backend)
             raise ConfigError("policy.backend cannot be used", expected=", ".join(BACKENDS), got=got)
+        if self.planner.gpu not in GPU:
+            raise ConfigError("planner.gpu cannot be used", expected=", ".join(GPU), got=repr(self.planner.gpu))
         self.loop.check()
         if not 0 <= self.service.keep_runs_mb < float("inf"):
             got = str(self.service.keep_runs_mb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from edge.native import check_native
 
 JOURNAL = "memory.journal"
 
+_NAME = re.compile(r"(\d{4}-\d\d-\d\d-\d{6})(?:-(\d+))?")
 _FIX = "pass the directory of the run that was cut short, or nothing for the newest"
 
 
@@ -129,18 +131,25 @@ def choose(runs: Path, wanted: Path | Which, task: str | None) -> EarlierRun:
     return run
 
 
+def is_run(directory: Path) -> bool:
+    """Whether it is a run directory by its name, as `edge.session.new_directory` gives it."""
+    return _NAME.fullmatch(directory.name) is not None
+
+
 def age(directory: Path) -> tuple[str, int]:
     """What run directories are sorted by, the oldest first: `2026-01-31-120000-10` comes after `…-9`."""
-    stamp, _, suffix = directory.name.rpartition("-")
-    return (stamp, int(suffix)) if suffix.isdecimal() and len(suffix) < 6 else (directory.name, 0)
+    found = _NAME.fullmatch(directory.name)
+    return (found[1], int(found[2] or 0)) if found else (directory.name, 0)
 
 
 def in_use(directory: Path) -> bool:
-    """Whether the run's process is still there."""
+    """Whether the run's process is still there, or may be: somebody else's directory cannot be looked into."""
     try:
         return (directory / JOURNAL).is_file() and _read(directory).in_use
     except EdgeError:  # no journal of ours
         return False
+    except OSError:
+        return True
 
 
 def take_over(run: EarlierRun, directory: Path) -> None:

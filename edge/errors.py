@@ -49,6 +49,10 @@ class PolicyError(EdgeError):
     """The policy cannot be loaded or produced an unusable chunk."""
 
 
+class StuckError(EdgeError):
+    """A thread does not come back out of a model, which others must neither use nor free: the process has to end."""
+
+
 class CameraError(EdgeError):
     """A camera does not open, or its frames are stale."""
 
@@ -59,6 +63,10 @@ class LinkError(EdgeError):
 
 class ArmError(EdgeError):
     """The arm is not the described one, or refuses to move."""
+
+
+class DiskError(EdgeError):
+    """The disk of a run directory is full or fails."""
 
 
 class TaskError(EdgeError):

@@ -107,7 +107,7 @@ def wanted_cameras(config: RunConfig) -> tuple[str, ...]:
     """Names of the cameras that the bundle's policy and planner look through; the usual ones if it cannot be read."""
     store = config.service.store
     try:
-        made = manifest.load(BundleStore(Path(store)).current() if store else config.bundle).manifest
+        made = manifest.load(BundleStore(Path(store)).chosen() if store else config.bundle).manifest
     except BundleError:
         return CAMERAS  # what is wrong with it is said where it is opened
     names = [tensor.name for tensor in made.policy.inputs if tensor.dtype == "uint8"]
@@ -161,6 +161,21 @@ def open_arm(config: RunConfig) -> tuple[Arm, ControlLoop, Driver]:
     return arm, loop, driver
 
 
+def check_cameras(config: RunConfig) -> None:
+    """Checks that every camera that the bundle wants has an address; opens none.
+
+    Raises:
+        ConfigError: One is not named.
+    """
+    for name in wanted_cameras(config):
+        if not config.cameras.address(name):
+            fix = "`edge run --help` has examples; `edge doctor` tells what works"
+            option = f"--{name}" if name in CAMERAS else f"--camera {name}=…"
+            raise ConfigError(
+                f"{option} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
+            )
+
+
 @contextmanager
 def open_cameras(config: RunConfig) -> Iterator[Mapping[str, Camera]]:
     """The cameras, each with a first frame; closed at the end.
@@ -169,7 +184,7 @@ def open_cameras(config: RunConfig) -> Iterator[Mapping[str, Camera]]:
         ConfigError: One is not named.
         CameraError: One does not open.
     """
-    _check_cameras(config)
+    check_cameras(config)
     with ExitStack() as stack:
         stale_s = config.cameras.stale_ms / 1e3
         yield {
@@ -195,6 +210,7 @@ def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Mo
         stack.callback(policy.close)
         planner = None
         if parts is not None:
+            from edge.planner.native import gpu_wanted
             from edge.planner.planner import Budget, Planner
 
             planner = Planner(
@@ -203,6 +219,7 @@ def open_models(config: RunConfig, api: RobotApi, bundle: manifest.Bundle) -> Mo
                 bundle.file(parts.projector),
                 image_size=bundle.manifest.images.planner,
                 threads=config.planner.threads,
+                gpu=gpu_wanted(config.planner.gpu),
                 budget=Budget(milliseconds=config.budgets.plan_s * 1e3),
             )
         stack.pop_all()
@@ -256,7 +273,7 @@ def open_machine(config: RunConfig, api: RobotApi, directory: Path, resume: Earl
     Raises:
         EdgeError: What does not open, and the remedy. Whatever was open is closed again.
     """
-    _check_cameras(config)
+    check_cameras(config)
     check_arm(config)
     bundle = check_bundle(config, api)
     with ExitStack() as stack:
@@ -289,13 +306,3 @@ def return_memory() -> None:
 
 def _check_port(config: RunConfig) -> None:
     check_port(config.port, can=isinstance(load_description(described(config)).drive, DamiaoDrive))
-
-
-def _check_cameras(config: RunConfig) -> None:
-    for name in wanted_cameras(config):
-        if not config.cameras.address(name):
-            fix = "`edge run --help` has examples; `edge doctor` tells what works"
-            option = f"--{name}" if name in CAMERAS else f"--camera {name}=…"
-            raise ConfigError(
-                f"{option} is not given", expected="V4L2 index, device path or URL", got="nothing", fix=fix
-            )

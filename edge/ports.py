@@ -13,11 +13,25 @@ from edge.errors import ConfigError, LinkError
 _INTERFACES, _CAN = Path("/sys/class/net"), "280"
 
 
-def connected(devices: Path = Path("/dev")) -> list[str]:
-    """Paths of the serial adapters that are plugged in: by the lasting name where there is one, else by number."""
-    lasting = {path.resolve(): path for path in sorted((devices / "serial/by-id").glob("*"), reverse=True)}
+def connected(devices: Path = Path("/dev"), system: Path = Path("/sys")) -> list[str]:
+    """Paths of the serial adapters that are plugged in: by the lasting name where there is one, else by number.
+
+    An adapter without a serial number shares its name in by-id with all of its make; the name of its socket lasts.
+    """
     found = sorted(path for pattern in ("ttyACM*", "ttyUSB*") for path in devices.glob(pattern))
-    return [str(lasting.get(path.resolve(), path)) for path in found]
+    names = {
+        by: {path.resolve(): path for path in sorted((devices / "serial" / by).glob("*"), reverse=True)}
+        for by in ("by-id", "by-path")
+    }
+    lasting = (names["by-id" if _has_serial_number(path.name, system) else "by-path"] for path in found)
+    return [str(links.get(path.resolve(), path)) for path, links in zip(found, lasting, strict=True)]
+
+
+def _has_serial_number(tty: str, system: Path) -> bool:
+    """Whether the USB device that a port is on has one; as in firmware_bridge/link/serial_names.cpp."""
+    at = (system / "class/tty" / tty / "device").resolve()
+    device = next((path for path in (at, *at.parents) if (path / "idVendor").exists()), None)
+    return device is not None and (device / "serial").exists() and bool((device / "serial").read_text().strip())
 
 
 def check_port(port: str, *, can: bool = False) -> None:

@@ -118,7 +118,7 @@ def _core(root: Path, cpu: int) -> Finding:
 
 
 def _disk(runs: Path) -> Finding:
-    there = next((path for path in (runs, *runs.resolve().parents) if path.is_dir()), Path("/"))
+    there = next((path for path in (runs, *runs.resolve().parents) if os.path.isdir(path)), Path("/"))
     free = shutil.disk_usage(there).free
     text = f"{free / 1e9:.1f} GB free for {runs}"
     fix = f"remove old run directories in {runs}, or name another place with --runs"

@@ -7,20 +7,21 @@ this feeds a watchdog.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from pathlib import Path
 
-from edge.earlier import JOURNAL, age, in_use
+from edge.earlier import JOURNAL, age, in_use, is_run
 
-_NAME = re.compile(r"\d{4}-\d\d-\d\d-\d{6}(-\d+)?")
-"""As `edge.session.new_directory` names them. What else lies there is somebody's, and is not touched."""
+FREE = 500_000_000
+"""Bytes of the disk that stay free, if there are runs to remove: the next one needs room for its log and video."""
 _TURN_S = 0.2
 
 
 class Retention:
-    """Keeps the run directories of one place within a number of bytes: the oldest go first, the newest always stays.
+    """Keeps the run directories of one place within a number of bytes, and some of the disk free.
+
+    The oldest go first, the newest always stays.
 
     Args:
         runs: Where run directories are.
@@ -56,7 +57,7 @@ class Retention:
                     return []
         told: list[str] = []
         self._due = False
-        over = sum(self._sizes.values()) - self._keep
+        over = max(sum(self._sizes.values()) - self._keep, FREE - _free(self._runs))
         for name in names[:-1]:
             if over <= 0:
                 break
@@ -73,7 +74,7 @@ class Retention:
         """Of the run directories, the oldest first."""
         try:
             with os.scandir(self._runs) as entries:
-                names = [e.name for e in entries if _NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+                names = [e.name for e in entries if is_run(Path(e.name)) and e.is_dir(follow_symlinks=False)]
         except OSError:
             return []
         return sorted(names, key=lambda name: age(Path(name)))
@@ -88,7 +89,16 @@ class Retention:
             self._due = True  # what it does not free the next one must
             return f"kept      {path}, which is old enough to go, but: {problem.strerror}"
         del self._sizes[name]
-        return f"removed   {path}: runs may take up {self._keep / 1e6:.0f} MB (service.keep_runs_mb)"
+        return (
+            f"removed   {path}: runs may take up {self._keep / 1e6:.0f} MB (service.keep_runs_mb) of a disk with room"
+        )
+
+
+def _free(runs: Path) -> int:
+    try:
+        return shutil.disk_usage(runs).free
+    except OSError:  # nothing there yet
+        return FREE
 
 
 def _size(directory: Path) -> int:

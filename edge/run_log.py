@@ -1,7 +1,12 @@
-"""The machine-readable log of a run: one JSON object a line, on the disk when `write` returns."""
+"""The machine-readable log of a run: one JSON object a line, given to the system when `write` returns.
+
+So a process that is killed loses no line; a power loss takes those of the last seconds, which were not on the disk yet.
+What must outlive it is in the memory's journal, which is flushed.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -12,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, DiskError
 
 LOG = "log.jsonl"
 Record = Mapping[str, Any]
@@ -20,7 +25,7 @@ Record = Mapping[str, Any]
 
 
 class RunLog:
-    """Writes `log.jsonl` in a run directory. Any thread may write.
+    """Writes `log.jsonl` in a run directory. Any thread may write, and none fails by it: whoever runs asks `problem`.
 
     Args:
         directory: Made if it is not there.
@@ -36,22 +41,40 @@ class RunLog:
             raise ConfigError(f"cannot write the log in {directory}", got=str(problem.strerror), fix=fix) from problem
         self._lock = threading.Lock()
         self._listener = listener
+        self._closed = False
         self.directory = directory
+        self.problem: DiskError | None = None
+        """Why nothing is written any more."""
 
     def write(self, kind: str, /, time_ns: int | None = None, **data: Any) -> None:
-        """Appends a record; after `close` it does nothing, so that a late thread cannot fail."""
+        """Appends a record; after `close` it does nothing. After a first failure only the listener gets it."""
         record = {"time_ns": time.monotonic_ns() if time_ns is None else time_ns, "kind": kind, **data}
         line = json.dumps(record, default=_plain)
         with self._lock:
-            if self._stream.closed:
+            if self._closed:
                 return
-            self._stream.write(line + "\n")
+            if self.problem is None:
+                try:
+                    self._stream.write(line + "\n")
+                except OSError as problem:
+                    self._give_up(problem)
             if self._listener is not None:
                 self._listener(record)
 
     def close(self) -> None:
         """Flushes and closes; calling it again does nothing."""
         with self._lock:
+            self._closed = True
+            try:
+                self._stream.close()
+            except OSError as problem:
+                self._give_up(problem)
+
+    def _give_up(self, problem: OSError) -> None:
+        got = f"{self.directory / LOG}: {problem.strerror or problem}"
+        fix = "free space, or name another place with --runs; then run again"
+        self.problem = self.problem or DiskError("the log of the run cannot be written", got=got, fix=fix)
+        with contextlib.suppress(OSError):  # it still holds the line that it could not write
             self._stream.close()
 
     def __enter__(self) -> RunLog:

@@ -19,19 +19,23 @@ from typing import Any
 
 from edge.api import RobotApi, Transcript
 from edge.config import RunConfig
-from edge.errors import EdgeError, LinkError, PlannerError, PolicyError
+from edge.errors import EdgeError, PlannerError, PolicyError
 from edge.executive import Executive, State
 from edge.flat import Flat
 from edge.machine import Machine
 from edge.motion import Motion
 from edge.observer import Observer
 from edge.policy.transforms import square
+from edge.run_checks import check_back, check_ended, check_fault
 from edge.run_log import RunLog
 from edge.types import Chunk, Frame
 from edge.workers import Worker
 
 POLICY_GONE_S = 10.0
-"""A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on."""
+"""A policy that has given nothing for so long ends the run. The arm rests from the end of its last chunk on. So does a
+planner, so long after its budget."""
+LAST_ANSWER_S = 5.0
+"""How long a run that is over waits for what its threads are at, beyond the planner's budget."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class Run:
         self._problem: BaseException | None = None
         self._logged = 0
         self._refusal = ""
-        self._asked = False
+        self._asked_ns: int | None = None
+        """When the planner was asked what it has not answered yet."""
         self._questions: queue.Queue[tuple[Frame, str, Transcript] | None] = queue.Queue()
         self._answers: queue.Queue[_Planned] = queue.Queue()
         self._acted_ns = 0
@@ -103,9 +108,13 @@ class Run:
             watch: Called about ten times a second from this thread.
 
         Raises:
-            EdgeError: What stopped the run; the arm is at rest by then.
+            EdgeError: What stopped the run; the arm is at rest by then. A StuckError: a model is still in use.
         """
         machine = self._machine
+        if self._stop.is_set():  # said before the arm was switched on: it stays off, and the task was not begun
+            self._log.write("failed", text=self._stop_reason)
+            return Ended(False, self._stop_reason)
+        self._check_log()
         threads = [
             Worker(partial(self._guard, work), name)
             for name, work in (("policy", self._act), ("planner", self._plan))
@@ -124,22 +133,23 @@ class Run:
             while threads[0].is_alive() and not self._stop.is_set():
                 threads[0].join(0.1)
                 watch()
-                self._check_policy(threads[0])
+                self._check_models(threads[0])
+                self._check_log()
+        except EdgeError as problem:
+            self.stop(problem.what)
+            raise
         finally:
             self.stop("stopped")
             self._questions.put(None)
-            machine.driver.stop()  # comes to rest first, then torque off unless it is to be kept
-            torque = machine.driver.snapshot()["torque"]
-            for thread in threads:
-                if thread.is_alive():
-                    thread.join(self._config.budgets.plan_s + 1.0)
-            if torque not in ("off", "kept on"):
-                self._log.write("warning", text=f"the motors may hold their pose: torque {torque}")
-            watch()
             try:
-                self._executive.stop(self._stop_reason, time.monotonic_ns())
-            finally:  # the journal's disk may be what failed
-                self._write_events()
+                machine.driver.stop()  # comes to rest first, then torque off unless it is to be kept
+                torque = machine.driver.snapshot()["torque"]
+                self._wait_for(threads, watch)
+                if torque not in ("off", "kept on"):
+                    self._log.write("warning", text=f"the motors may hold their pose: torque {torque}")
+                watch()
+            finally:  # a terminal that is gone may be what failed
+                self._conclude(threads)
         if self._problem is not None:
             raise self._problem
         return Ended(self._executive.state is State.FINISHED, self._executive.reason)
@@ -161,7 +171,7 @@ class Run:
                 if chunk is not None and not self._stop.is_set():  # it may come from a policy that hung until now
                     self._offer(chunk)
             self._write_events()
-            self._check_arm()
+            check_fault(self._machine)
             if not executive.needs_plan:
                 due = max(due + self._step_ns, time.monotonic_ns())
                 self._wait_until(due)
@@ -180,18 +190,18 @@ class Run:
 
     def _take_plan(self, executive: Executive, timeout_s: float) -> None:
         """Asks the planner once, from an image newer than the end of the last call, and takes its answer if it came."""
-        if not self._asked:
+        if self._asked_ns is None:
             frames = self._observer.frames()
             if frames is None or frames["front"].time_ns <= executive.events[-1].time_ns:
                 self._stop.wait(0.01)
                 return
             self._questions.put((frames["front"], executive.task, executive.transcript))
-            self._asked = True
+            self._asked_ns = time.monotonic_ns()
         try:
             answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             return
-        self._asked = False
+        self._asked_ns = None
         if answer.problem is not None:
             executive.refuse_plan(f"{answer.problem.what}: {answer.problem.got}", time.monotonic_ns())
         else:
@@ -216,21 +226,6 @@ class Run:
         if offer.reason != self._refusal and not offer:  # the same again is counted, not said again
             self._log.write("warning", text=f"chunk refused: {offer.reason}")
         self._refusal = offer.reason
-
-    def _check_arm(self) -> None:
-        if self._machine.loop.snapshot()["state"] != "fault":
-            return
-        seen = self._machine.driver.snapshot()
-        silent = {name: servo["age_ns"] for name, servo in seen["servos"].items() if _old(servo["age_ns"])}
-        got = [seen["controller"]] if seen["controller"] else []
-        got += [seen["link"]] if seen["link"] else [f"{name} answered {_age(age)}" for name, age in silent.items()]
-        got += [f"{name}: {servo['error']}" for name, servo in seen["servos"].items() if servo["error"]]
-        raise LinkError(
-            f"the arm stopped: {seen['fault_cause']}",
-            expected="an answer of every servo in each bus cycle",
-            got="; ".join(got) or f"last feedback {_age(seen['feedback_age_ns'])}",
-            fix="check power and cable of the arm, then run again: nothing is resumed by itself",
-        )
 
     # --- planner thread ---------------------------------------------------------------------------------------------
 
@@ -257,15 +252,33 @@ class Run:
 
     # --- main thread ------------------------------------------------------------------------------------------------
 
-    def _check_policy(self, thread: Worker) -> None:
-        silent_s = (time.monotonic_ns() - self._acted_ns - self._step_ns) / 1e9
-        if thread.is_alive() and silent_s > POLICY_GONE_S:
-            raise PolicyError(
-                "the policy does not come back",
-                expected=f"a chunk within {POLICY_GONE_S:g} s",
-                got=f"nothing for {silent_s:.1f} s",
-                fix="check what it runs on (driver, memory, temperature), then run again",
-            )
+    def _check_models(self, policy: Worker) -> None:
+        if not policy.is_alive():
+            return
+        now_ns, asked_ns = time.monotonic_ns(), self._asked_ns
+        check_back(PolicyError, "policy", now_ns - self._acted_ns - self._step_ns, POLICY_GONE_S)
+        if asked_ns is not None:
+            check_back(PlannerError, "planner", now_ns - asked_ns, self._config.budgets.plan_s + POLICY_GONE_S)
+
+    def _check_log(self) -> None:
+        if self._log.problem is not None:
+            raise self._log.problem
+
+    def _wait_for(self, threads: list[Worker], watch: Callable[[], None]) -> None:
+        end = time.monotonic() + self._config.budgets.plan_s + LAST_ANSWER_S
+        for thread in threads:
+            while thread.is_alive() and time.monotonic() < end:
+                thread.join(0.1)
+                watch()
+
+    def _conclude(self, threads: list[Worker]) -> None:
+        try:
+            try:
+                self._executive.stop(self._stop_reason, time.monotonic_ns())
+            finally:  # the journal's disk may be what failed
+                self._write_events()
+        finally:
+            check_ended(threads, self._config.budgets.plan_s + LAST_ANSWER_S, self._stop_reason)
 
     # --- all threads ------------------------------------------------------------------------------------------------
 
@@ -284,12 +297,3 @@ class Run:
         for event in events[self._logged :]:
             self._log.write(event.kind, event.time_ns, text=event.text, **event.data)
         self._logged = len(events)
-
-
-def _old(age_ns: int | None) -> bool:
-    """Whether a servo's last answer is from many bus cycles ago."""
-    return age_ns is None or age_ns > 50_000_000
-
-
-def _age(age_ns: int | None) -> str:
-    return "never" if age_ns is None else f"{age_ns / 1e6:.0f} ms ago"

@@ -17,7 +17,7 @@ from typing import Literal
 from edge.api import RobotApi
 from edge.config import RunConfig, to_mapping
 from edge.display import Display, open_display
-from edge.earlier import EarlierRun, Which, choose, found_before
+from edge.earlier import EarlierRun, Which, age, choose, found_before, is_run
 from edge.errors import ConfigError, EdgeError
 from edge.fault_log import FAULT, save_fault
 from edge.machine import Machine, open_machine
@@ -141,6 +141,8 @@ def run_task(
     for line in report(directory, picture=False).lines():
         print(line)
     draw_apart(directory)
+    if log.problem is not None:
+        print(f"note      {log.problem.what}: {log.problem.got}")
     print(f"memory    at most {peak_mb:.0f} MB")
     files = ", ".join(name for name in (LOG, MOTION, VIDEO, FAULT, STRIP, TIMELINE) if (directory / name).is_file())
     print(f"written   {directory}: {files}")
@@ -148,25 +150,26 @@ def run_task(
 
 
 def new_directory(runs: Path) -> Path:
-    """Makes a run directory named after the time.
+    """Makes a run directory named after the time, and after every one that is there.
+
+    A clock may go back: at the end of summer time, or on a board without a battery. Which run is the newest must not
+    depend on it, so a run that seems older than the newest is named after that one, with a number.
 
     Raises:
         ConfigError: It cannot be made.
     """
     stamp = time.strftime("%Y-%m-%d-%H%M%S")
-    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
-        path = runs / (stamp + suffix)
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as problem:
-            fix = "choose another place with --runs DIRECTORY"
-            raise ConfigError(f"cannot make a run directory in {runs}", got=str(problem.strerror), fix=fix) from problem
-        return path
-    raise ConfigError(
-        f"cannot make a run directory in {runs}", got=f"{stamp} and 98 more are there", fix="wait a second"
-    )
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            newest = max((age(path) for path in runs.iterdir() if is_run(path)), default=("", 0))
+            name = stamp if newest < (stamp, 0) else f"{newest[0]}-{max(newest[1], 1) + 1}"
+            with contextlib.suppress(FileExistsError):  # made by another run meanwhile
+                (runs / name).mkdir()
+                return runs / name
+    except OSError as problem:
+        fix = "choose another place with --runs DIRECTORY"
+        raise ConfigError(f"cannot make a run directory in {runs}", got=str(problem.strerror), fix=fix) from problem
 
 
 def _execute(
@@ -194,9 +197,23 @@ def _execute(
             return run.execute(task, watch)
     finally:
         recorder.stop()
-        save_motion(log.directory / MOTION, *motion.arrays())
-        if told := save_fault(log.directory / FAULT, machine.last_fault()):
-            log.write("fault", text=told)
+        with _kept(log, MOTION) as path:
+            save_motion(path, *motion.arrays())
+        with _kept(log, FAULT) as path:
+            if told := save_fault(path, machine.last_fault()):
+                log.write("fault", text=told)
+
+
+@contextlib.contextmanager
+def _kept(log: RunLog, name: str) -> Iterator[Path]:
+    """For writing a file of the run directory: one that the disk does not take is told, and half of it is not kept."""
+    path = log.directory / name
+    try:
+        yield path
+    except OSError as problem:
+        log.write("warning", text=f"no {name}: {problem.strerror or problem}")
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _tell_damage(machine: Machine, log: RunLog) -> None:

@@ -25,7 +25,7 @@ def check_signature(manifest: Path, key: Path) -> None:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError as problem:
-        fix = "pip install cryptography, or remove the key from the configuration"
+        fix = "pip install cryptography; without --key no signature is asked for"
         raise BundleError(
             "a signature is asked for and cannot be checked", got="no module cryptography", fix=fix
         ) from problem

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from edge import manifest
 from edge.bundle_source import open_source
 from edge.errors import BundleError
 from edge.signature import SIGNATURE, check_signature
+from edge.store_marks import BUNDLES, Marks, flush
 
 STORE = Path("/var/lib/edgearm")
 STARTS = 2
@@ -58,6 +58,7 @@ class BundleStore:
 
     def __init__(self, root: Path = STORE, key: Path | None = None) -> None:
         self.root, self._key = root, key
+        self._marks = Marks(root)
 
     def install(self, source: Path, *, api_hash: str | None = None) -> str:
         """Copies a bundle into the store and leaves what runs as it is.
@@ -67,7 +68,7 @@ class BundleStore:
             api_hash: Of the robot API that runs here; a bundle for another is refused.
 
         Returns:
-            Its name. The same bundle again changes nothing.
+            Its name. The same bundle again changes nothing, unless what is in the store was damaged.
 
         Raises:
             BundleError: It is not whole, not signed, for another API, or the disk has no room for it.
@@ -92,20 +93,23 @@ class BundleStore:
                 bundle.verify()
                 name = f"{files.name}-{manifest.sha256(aside / manifest.MANIFEST)[:12]}"
                 target = self._bundles / name
-                if not target.exists():
-                    aside.chmod(0o755)
-                    _flush_all(aside)
-                    self._bundles.mkdir(exist_ok=True)
+                if not _whole(target):
+                    _settle(aside)
+                    if not self._bundles.is_dir():
+                        self._bundles.mkdir()
+                        self._bundles.chmod(0o755)
+                    if target.exists():  # damaged in the store: this is its repair
+                        os.rename(target, self.root / f"{_INCOMING}damaged-{name}")
                     os.rename(aside, target)
-                    _flush(self._bundles)
-                    _flush(self.root)
+                    flush(self._bundles)
+                    flush(self.root)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
         return name
 
     def list(self) -> list[Installed]:
         """What is installed, by name."""
-        marks = [self._linked(link) for link in ("current", "good", "previous")]
+        marks = [self._marks.named(link) for link in ("current", "good", "previous")]
         paths = sorted(path for path in self._bundles.glob("*") if path.is_dir())
         return [
             Installed(
@@ -123,7 +127,7 @@ class BundleStore:
         Raises:
             BundleError: None was chosen.
         """
-        name = self._linked("current")
+        name = self._marks.named("current")
         if name is None:
             fix = "edge bundle install DIRECTORY --use"
             raise BundleError(f"no bundle is in use in {self.root}", expected="a chosen bundle", got="none", fix=fix)
@@ -145,8 +149,8 @@ class BundleStore:
             BundleError: There is none to go back to.
         """
         with _explained("cannot go back"), self._changing():
-            current, good = self._linked("current"), self._linked("good")
-            target = good if current != good else self._linked("previous")
+            current, good = self._marks.named("current"), self._marks.named("good")
+            target = good if current != good else self._marks.named("previous")
             if target is None or target == current:
                 fix = "`edge bundle list` shows what is there, `edge bundle use NAME` takes one of them"
                 raise BundleError("no bundle to go back to", expected="one that was in use before", got="none", fix=fix)
@@ -162,16 +166,26 @@ class BundleStore:
         with _explained(f"{name} cannot be removed"), self._changing():
             path = self._bundles / self._known(name)
             for link in ("current", "good"):
-                if self._linked(link) == name:
+                if self._marks.named(link) == name:
                     fix = "switch to another one first: edge bundle use NAME"
                     raise BundleError(f"{name} is in use", expected="one that is not needed", got=link, fix=fix)
             gone = self.root / f"{_INCOMING}gone-{name}"
             os.rename(path, gone)
             shutil.rmtree(gone)
-            if self._linked("previous") == name:
-                (self.root / "previous").unlink()
+            if self._marks.named("previous") == name:
+                self._marks.drop("previous")
 
     # --- what a service does when it starts ------------------------------------------------------------------------
+
+    def chosen(self) -> Path:
+        """The bundle that the next `begin_start` will return. Nothing is counted.
+
+        Raises:
+            BundleError: No bundle is in use.
+        """
+        current, good = self.current().name, self._marks.named("good")
+        spent = current != good and good is not None and self._marks.starts(current) >= STARTS
+        return self._bundles / (good if spent and good is not None else current)
 
     def begin_start(self) -> tuple[Path, str]:
         """The bundle to open now; counts the start of one on trial, and goes back if it had its chances.
@@ -183,32 +197,32 @@ class BundleStore:
             BundleError: No bundle is in use.
         """
         with _explained("cannot choose a bundle"), self._changing():
-            current, good = self.current().name, self._linked("good")
+            current, good = self.current().name, self._marks.named("good")
             if current == good:
                 return self._bundles / current, ""
-            starts = self._starts(current)
-            if starts >= STARTS and good is not None:
+            starts = self._marks.starts(current)
+            if good is not None and self.chosen().name == good:
                 self._switch(good)
                 told = f"{current} did not become ready in {starts} starts: back to {good}"
                 return self._bundles / good, told
-            self._write_trial(current, starts + 1)
+            self._marks.count(current, starts + 1)
             return self._bundles / current, f"{current} is on trial, start {starts + 1} of {STARTS}"
 
     def confirm(self) -> None:
         """The current bundle became ready."""
         with _explained("cannot confirm the bundle"), self._changing():
-            current, good = self.current().name, self._linked("good")
+            current, good = self.current().name, self._marks.named("good")
             if current != good:
                 if good is not None:
-                    self._link("previous", good)
-                self._link("good", current)
-            (self.root / "trial").unlink(missing_ok=True)
+                    self._marks.put("previous", good)
+                self._marks.put("good", current)
+            self._marks.drop("trial")
 
     # --- inside -------------------------------------------------------------------------------------------------
 
     @property
     def _bundles(self) -> Path:
-        return self.root / "bundles"
+        return self.root / BUNDLES
 
     def _known(self, name: str) -> str:
         names = [installed.name for installed in self.list()]
@@ -219,40 +233,10 @@ class BundleStore:
 
     def _switch(self, name: str) -> None:
         manifest.load(self._bundles / name).verify()
-        if name != self._linked("good"):
+        if name != self._marks.named("good"):
             # First: a trial of what is not current counts for nothing, a current one without a trial would.
-            self._write_trial(name, 0)
-        self._link("current", name)
-
-    def _starts(self, name: str) -> int:
-        try:
-            trial = json.loads((self.root / "trial").read_text(encoding="utf-8"))
-            return int(trial["starts"]) if trial["name"] == name else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
-
-    def _write_trial(self, name: str, starts: int) -> None:
-        part = self.root / ".trial"
-        with part.open("w", encoding="utf-8") as stream:
-            json.dump({"name": name, "starts": starts}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, self.root / "trial")
-        _flush(self.root)
-
-    def _linked(self, link: str) -> str | None:
-        try:
-            name = Path(os.readlink(self.root / link)).name
-        except OSError:
-            return None
-        return name if (self._bundles / name).is_dir() else None
-
-    def _link(self, link: str, name: str) -> None:
-        part = self.root / f".{link}"
-        part.unlink(missing_ok=True)
-        os.symlink(Path("bundles") / name, part)
-        os.replace(part, self.root / link)
-        _flush(self.root)
+            self._marks.count(name, 0)
+        self._marks.put("current", name)
 
     def _check_room(self, size: int) -> None:
         free = shutil.disk_usage(self.root).free
@@ -273,8 +257,10 @@ class BundleStore:
     def _changing(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
         # Read-only: made by an administrator, it serves the service's own user too.
-        lock = os.open(self.root / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(self.root / ".lock", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
+            with contextlib.suppress(PermissionError):  # somebody else's, and readable then
+                os.fchmod(lock, 0o644)
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
@@ -290,15 +276,17 @@ def _explained(what: str) -> Iterator[None]:
         raise BundleError(what, got=f"{problem.filename or ''} {problem.strerror}".strip(), fix=fix) from problem
 
 
-def _flush_all(directory: Path) -> None:
-    for path in directory.rglob("*"):
-        _flush(path)
-    _flush(directory)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _whole(path: Path) -> bool:
+    """Whether there is a bundle, and its files are as made."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        manifest.load(path).verify()
+    except BundleError:
+        return False
+    return True
+
+
+def _settle(directory: Path) -> None:
+    """Readable for everybody, whatever the umask of who installs it, and on the disk."""
+    for path in (*directory.rglob("*"), directory):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        flush(path)

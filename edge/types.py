@@ -14,6 +14,9 @@ JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_ro
 BACKENDS = ("auto", "tensorrt", "onnx", "onnx-cuda")
 """What may run the policy's graph: `policy.backend`, `--backend`."""
 
+GPU = ("auto", "on", "off")
+"""Whether the planner runs on the GPU: `planner.gpu`. `auto`: where llama.cpp was built with one."""
+
 
 @dataclass(frozen=True)
 class Frame:

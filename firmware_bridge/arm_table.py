@@ -18,6 +18,8 @@ from firmware_bridge._safety import Limits
 
 TICK_US = 4000
 """One bus cycle, of the 250 Hz that the direct link runs at as well."""
+TICKS_US = (2000, 5000)
+"""The least holds a cycle of the servo bus (1.84 ms), the most four states in the 20 ms that an order is fresh."""
 
 _NORMALISED = "gripper"
 
@@ -89,20 +91,24 @@ class ArmTable:
         )
 
 
-def arm_table(
-    description: Mapping[str, Any], calibration: Mapping[str, Mapping[str, int]] | None = None, tick_us: int = TICK_US
-) -> ArmTable:
+def arm_table(description: Mapping[str, Any], calibration: Mapping[str, Mapping[str, int]] | None = None) -> ArmTable:
     """From an arm description and, if there is one, a LeRobot calibration.
 
     Args:
-        description: As in edge/robots/so101.json, already checked.
+        description: As in edge/robots/so101.json, already checked. Its tick is `bridge.tick_us`, or `TICK_US`.
         calibration: By joint: `range_min`, `range_max`, `drive_mode`. Without one, half a turn is 0 rad.
-        tick_us: Length of a tick.
 
     Raises:
-        ValueError: The limiter cannot keep the limits in ticks of this length.
+        ValueError: The tick is not within `TICKS_US`, or the limiter cannot keep the limits in ticks of this length.
         KeyError: The calibration lacks a joint.
     """
+    tick_us = description.get("bridge", {}).get("tick_us", TICK_US)
+    least_us, most_us = TICKS_US
+    if not least_us <= tick_us <= most_us:
+        raise ValueError(
+            f"bridge.tick_us {tick_us}: expected {least_us} to {most_us}: less holds no cycle of the servo bus, "
+            "more no four states in the 20 ms that an order is fresh"
+        )
     turn = description["servo"]["ticks_per_turn"]
     made = []
     for joint in description["joints"]:
@@ -134,9 +140,11 @@ def main() -> None:
     parser.add_argument("--name", default="so101_table", help="of the C constant")
     arguments = parser.parse_args()
     calibration = None if arguments.calibration is None else json.loads(arguments.calibration.read_text("utf-8"))
-    description = read_description(arguments.description)
-    tick_us = description.get("bridge", {}).get("tick_us", TICK_US)
-    print(arm_table(description, calibration, tick_us).source(arguments.name), end="")
+    try:
+        table = arm_table(read_description(arguments.description), calibration)
+    except ValueError as problem:
+        parser.error(f"{arguments.description}: {problem}")
+    print(table.source(arguments.name), end="")
 
 
 if __name__ == "__main__":

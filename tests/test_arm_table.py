@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from edge import arm
 from edge._core import Arm
 from edge.arm import NORMALISED, SO101, SO101_BRIDGE, load_description
+from edge.errors import ArmError
 from firmware_bridge._safety import REJECTED, Joint, limits_from
-from firmware_bridge.arm_table import TICK_US, ArmTable, arm_table
+from firmware_bridge.arm_table import TICK_US, TICKS_US, ArmTable, arm_table
 
 ROOT = Path(__file__).parents[1]
 FIRMWARE = ROOT / "firmware_bridge/firmware"
@@ -35,6 +37,28 @@ def test_a_microcontroller_s_description_gives_the_same_table() -> None:
     core = Arm(str(SO101_BRIDGE))
     assert core.bridge_config == arm_table(DESCRIPTION).config
     assert Arm(str(SO101)).bridge_config is None
+
+
+def test_a_tick_is_taken_from_the_description_and_has_room_for_what_is_done_in_it(tmp_path: Path) -> None:
+    assert TICKS_US == arm.TICKS_US
+    path = tmp_path / "arm.json"
+    for tick_us in (*TICKS_US, 2500):
+        described = {**DESCRIPTION, "bridge": {"tick_us": tick_us}}
+        path.write_text(json.dumps(described))
+        assert arm_table(described).tick_us == tick_us
+        assert arm_table(described).config == Arm(str(path)).bridge_config
+    for tick_us in (TICKS_US[0] - 1, TICKS_US[1] + 1, 0, 65536):
+        described = {**DESCRIPTION, "bridge": {"tick_us": tick_us}}
+        path.write_text(json.dumps(described))
+        with pytest.raises(ValueError, match="2000 to 5000: less holds no cycle of the servo bus"):
+            arm_table(described)
+        with pytest.raises(ArmError, match=r"bridge\.tick_us") as refused:
+            load_description(path)
+        assert "no cycle of the servo bus" in refused.value.expected
+    command = [sys.executable, "-m", "firmware_bridge.arm_table", str(path)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "expected 2000 to 5000" in said.stderr
 
 
 def test_both_ends_hash_alike(table: ArmTable, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -103,6 +105,18 @@ def described(message: Message) -> bytes:
 def test_the_protocol_is_the_wire_header() -> None:
     header = (ROOT / "firmware_bridge/codec/bridge_wire.h").read_bytes()
     assert hashlib.sha256(header).hexdigest()[:8] == f"{bridge.PROTOCOL:08x}"
+
+
+def test_firmware_with_another_wire_header_is_not_built(tmp_path: Path) -> None:
+    for part in ("codec", "firmware"):
+        shutil.copytree(ROOT / "firmware_bridge" / part, tmp_path / part)
+    header = tmp_path / "codec/bridge_wire.h"
+    header.write_bytes(header.read_bytes() + b"\n")
+    build = [tmp_path / "firmware/ports/mps2_an386/build.sh", tmp_path / "built"]
+    said = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert f"set BRIDGE_PROTOCOL in bridge.h to 0x{hashlib.sha256(header.read_bytes()).hexdigest()[:8]}" in said.stderr
+    assert not (tmp_path / "built").exists()
 
 
 @pytest.mark.parametrize("name", MESSAGES)

@@ -396,7 +396,7 @@ def test_a_description_may_leave_the_rest_to_another(tmp_path: Path) -> None:
     assert (arm.name, arm.joints, arm.frames, arm.ready) == (plain.name, plain.joints, plain.frames, plain.ready)
     assert (arm.drive.servos, arm.drive.tick_us) == (plain.drive, 4000)
     assert len(load_calibration(calibrated(tmp_path), arm)) == 6
-    (tmp_path / "a.json").write_text(json.dumps({"extends": str(SO101), "bridge": {"tick_us": 999}}))
+    (tmp_path / "a.json").write_text(json.dumps({"extends": str(SO101), "bridge": {"tick_us": 1999}}))
     with pytest.raises(ArmError, match=r"bridge\.tick_us"):
         load_description(tmp_path / "a.json")
     (tmp_path / "b.json").write_text(json.dumps({"extends": "a.json"}))

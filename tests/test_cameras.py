@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import socket
 import threading
 import time
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.camera_sources import MultipartParser
+from edge.camera_sources import ChunkedBody, MjpegSource, MultipartParser
 from edge.cameras import Camera
 from edge.errors import CameraError
 
@@ -158,6 +160,29 @@ def test_a_broken_connection_is_opened_again(server: Server) -> None:
         assert camera.after(time.monotonic_ns(), timeout_s=20.0)
 
 
+@pytest.mark.parametrize("raised", [http.client.IncompleteRead(b""), ValueError("no number"), cv2.error("its own")])
+def test_whatever_a_source_raises_is_told_and_it_is_opened_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    read, broken, seen = MjpegSource.read, threading.Event(), threading.Event()
+
+    def break_off(source: MjpegSource) -> object:
+        if broken.is_set():
+            seen.set()
+            raise raised
+        return read(source)
+
+    monkeypatch.setattr(MjpegSource, "read", break_off)
+    with Camera("front", server.url) as camera:
+        broken.set()
+        assert seen.wait(20)
+        with pytest.raises(CameraError) as error:
+            _look_until_refused(camera)
+        assert type(raised).__name__ in error.value.got
+        broken.clear()
+        assert camera.after(time.monotonic_ns(), timeout_s=20.0)
+
+
 def test_a_damaged_picture_is_passed_over(server: Server) -> None:
     server.damaged = set(range(2, 100, 2))
     with Camera("front", server.url) as camera:
@@ -170,6 +195,7 @@ def test_a_camera_that_does_not_open_says_which_and_why(server: Server) -> None:
         server.url.replace("/stream", "/nothing"): "404",
         server.url.replace("/stream", "/page"): "text/html",
         "http://127.0.0.1:1/stream": "refused",
+        "http://127.0.0.1:port/stream": "ValueError",
         "/dev/video97": "OpenCV",
     }
     for address, reason in cases.items():
@@ -187,6 +213,86 @@ def test_a_server_that_accepts_and_says_nothing_does_not_open() -> None:
             Camera("front", address, open_timeout_s=0.3)
 
 
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+CHUNKED = PLAIN.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+def _part(number: int) -> bytes:
+    body = _jpeg(number)
+    return b"--frame\r\nContent-Length: %d\r\n\r\n" % len(body) + body + b"\r\n"
+
+
+def _in_chunks(data: bytes, size: int) -> bytes:
+    pieces = [data[i : i + size] for i in range(0, len(data), size)]
+    return b"".join(b"%x; some=thing\r\n" % len(piece) + piece + b"\r\n" for piece in pieces)
+
+
+class Sender:
+    """A network camera that sends what the test says, when it says it."""
+
+    def __init__(self, first: bytes) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self.connection: socket.socket | None = None
+        self._thread = threading.Thread(target=self._accept, args=(first,), daemon=True)
+        self._thread.start()
+
+    def _accept(self, first: bytes) -> None:
+        self.connection, _ = self._listener.accept()
+        self.connection.recv(4096)
+        self.send(first)
+
+    def send(self, data: bytes) -> None:
+        assert self.connection is not None
+        self.connection.sendall(data)
+
+    def close(self) -> None:
+        self._thread.join(20)
+        for end in (self.connection, self._listener):
+            if end is not None:
+                end.close()
+
+
+def _next(source: MjpegSource) -> tuple[int, int]:
+    """The number of the next picture and when it came, while the server says nothing more."""
+    while True:
+        if (grabbed := source.read()) is not None:
+            return _number(grabbed[0]), grabbed[1]
+
+
+@pytest.mark.parametrize("chunk", [None, 100, 1000, 1 << 20])
+def test_every_picture_is_shown_before_the_next_is_sent(chunk: int | None) -> None:
+    """Also the first, which comes in one packet with the headers, and those whose end comes with a chunk's."""
+
+    def packed(number: int) -> bytes:
+        return _part(number) if chunk is None else _in_chunks(_part(number), chunk)
+
+    first = (PLAIN if chunk is None else CHUNKED) + packed(1)
+    with contextlib.closing(Sender(first)) as sender, contextlib.closing(MjpegSource(sender.url)) as source:
+        assert _next(source)[0] == 1
+        for number in range(2, 6):
+            sent = time.monotonic_ns()
+            sender.send(packed(number))
+            shown, arrived = _next(source)
+            assert shown == number
+            assert arrived > sent
+        sender.send(packed(6) + packed(7)[:500])
+        assert _next(source)[0] == 6
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"0\r\n\r\n", "ended"), (b"no size\r\n", "no chunks"), (b"-5\r\n", "no chunks"), (b"f" * 9000, "no chunks")],
+)
+def test_chunks_that_end_or_are_none_are_an_error(data: bytes, said: str) -> None:
+    first = CHUNKED + _in_chunks(_part(1), 500)
+    with contextlib.closing(Sender(first)) as sender, contextlib.closing(MjpegSource(sender.url)) as source:
+        assert _next(source)[0] == 1
+        sender.send(data)
+        with pytest.raises(OSError, match=said):
+            _next(source)
+
+
 def test_opencv_opens_what_is_no_mjpeg_stream(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "film.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (64, 64))
@@ -197,6 +303,15 @@ def test_opencv_opens_what_is_no_mjpeg_stream(tmp_path) -> None:  # type: ignore
         image = camera.latest().image
         assert abs(int(image[..., 0].mean()) - 200) < 8
         assert _number(image) == 7
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(1, 100), st.lists(st.integers(1, 40)))
+def test_a_body_in_chunks_comes_back_however_it_is_cut(body: bytes, chunk: int, sizes: list[int]) -> None:
+    stream, parser, found = _in_chunks(body, chunk), ChunkedBody(), b""
+    for size in [*sizes, len(stream)]:
+        found += parser.feed(stream[:size])
+        stream = stream[size:]
+    assert found == body
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 from bundles import write_bundle
 
+from edge.cli import main
 from edge.manifest import MANIFEST
+from edge.store import BundleStore
 
 TASK = "put the red cube on the blue plate"
 
@@ -175,6 +178,17 @@ def test_the_doctor_names_everything_that_is_wrong_in_one_go(rig: list[str | Pat
     assert "ok     loop      6 joints, 1000 Hz on any core, bus 250 Hz" in done.stdout
     for words in ("port /dev/ttyNONE does not exist", "camera 'front' does not open", "no --wrist given"):
         assert words in done.stdout
+
+
+def test_what_the_system_refuses_is_said_in_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(store: BundleStore) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/var/lib/edgearm/bundles")
+
+    monkeypatch.setattr(BundleStore, "list", refuse)
+    assert main(["bundle", "list"]) == 2
+    assert capsys.readouterr().err == "error: /var/lib/edgearm/bundles: Permission denied\n"
 
 
 def test_help_teaches() -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from edge.config import Budgets, Cameras, RunConfig
 from edge.errors import BusyError, ServiceError, TaskError
+from edge.runtime import POLICY_GONE_S
 from edge.service import server as server_module
 from edge.service.client import Client
 from edge.service.health import Limits, Phase, Signs, unsound
@@ -77,12 +78,12 @@ def test_a_wrong_request_says_what_is_wrong(line: bytes, what: str) -> None:
 # --- server -----------------------------------------------------------------------------------------------------------
 
 
-def answer(request: Request) -> tuple[Mapping[str, Any], bool]:
+def answer(request: Request) -> tuple[Mapping[str, Any], int]:
     if request.text == "wrong":
         raise TaskError("no such thing", expected="cube", got="ball", fix="say cube")
     if request.text == "mistake":
         raise ZeroDivisionError
-    return {"ok": True, "accepted": request.text}, request.follow
+    return {"ok": True, "accepted": request.text}, (2 if request.text == "second" else 1) if request.follow else 0
 
 
 @pytest.fixture
@@ -119,12 +120,24 @@ def test_followers_get_what_is_published_until_the_last(server: CommandServer) -
     with Client(server.path) as follower, Client(server.path) as other:
         follower.ask(Request("task", text="red", follow=True))
         other.ask(Request("task", text="red"))
-        server.publish({"line": "one"})
-        server.publish({"ended": {}}, last=True)
-        server.publish({"line": "of another task"})
+        server.publish({"line": "one"}, 1)
+        server.publish({"ended": {}}, 1, last=True)
+        server.publish({"line": "after its end"}, 1)
         assert list(follower.follow()) == [{"line": "one"}, {"ended": {}}]
         assert follower.ask(Request("status")) == {"ok": True, "accepted": ""}
         assert other.ask(Request("status")) == {"ok": True, "accepted": ""}
+
+
+def test_a_follower_hears_of_its_own_task_alone(server: CommandServer) -> None:
+    with Client(server.path) as first, Client(server.path) as second:
+        first.ask(Request("task", text="first", follow=True))
+        second.ask(Request("task", text="second", follow=True))
+        server.publish({"line": "one"}, 1)
+        server.publish({"ended": "first"}, 1, last=True)
+        server.publish({"line": "two"}, 2)
+        server.publish({"ended": "second"}, 2, last=True)
+        assert list(first.follow()) == [{"line": "one"}, {"ended": "first"}]
+        assert list(second.follow()) == [{"line": "two"}, {"ended": "second"}]
 
 
 def test_many_requests_in_one_packet_and_one_in_many(server: CommandServer) -> None:
@@ -171,7 +184,7 @@ def test_followers_leave_room_for_those_who_may_want_to_say_stop(server: Command
         silent = [stack.enter_context(Client(server.path)) for _ in range(2 * CLIENTS)]
         with Client(server.path) as client:
             assert client.ask(Request("stop"))["ok"]
-        server.publish({"ended": {}}, last=True)
+        server.publish({"ended": {}}, 1, last=True)
         for follower in followers:
             assert list(follower.follow()) == [{"ended": {}}]
         with pytest.raises(BusyError):
@@ -211,7 +224,7 @@ def test_who_says_nothing_is_dropped(server: CommandServer, monkeypatch: pytest.
     with raw(server) as silent, Client(server.path) as follower:
         follower.ask(Request("task", follow=True))
         assert silent.recv(1) == b""
-        server.publish({"ended": {}}, last=True)
+        server.publish({"ended": {}}, 1, last=True)
         assert list(follower.follow()) == [{"ended": {}}]
 
 
@@ -219,7 +232,7 @@ def test_who_does_not_read_is_dropped(server: CommandServer) -> None:
     with Client(server.path) as follower, Client(server.path) as reader:
         follower.ask(Request("task", follow=True))
         for _ in range(2 * UNREAD // 4096 + 100):
-            server.publish({"line": "x" * 4096})
+            server.publish({"line": "x" * 4096}, 1)
         deadline = time.monotonic() + 60
         while server._clients and time.monotonic() < deadline:
             assert reader.ask(Request("status"))["ok"]
@@ -282,7 +295,7 @@ def test_clients_that_behave_badly_change_nothing_for_one_that_does_not(server: 
             thread.start()
         for i in range(100):
             assert honest.ask(Request("task", text=f"task {i}"))["accepted"] == f"task {i}"
-            server.publish({"line": "news"})
+            server.publish({"line": "news"}, 1)
         over.set()
         for thread in threads:
             thread.join(30)
@@ -351,3 +364,5 @@ def test_the_watchdog_waits_longer_than_a_run_allows_itself() -> None:
     assert limits.camera > 40
     assert limits.policy > 60
     assert limits.running > 21
+    once = Limits.of(RunConfig(budgets=Budgets(plan_s=10.0, plan_attempts=0)))
+    assert once.policy > 10 + POLICY_GONE_S

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge.config import Loop, RunConfig, load
-from edge.errors import ConfigError
+from edge.errors import ConfigError, PlannerError
+from edge.planner import native
 
 EXAMPLE = """
 port = "/dev/ttyACM0"
@@ -128,3 +129,27 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("port = ")
     with pytest.raises(ConfigError, match="not TOML"):
         load(tmp_path / "broken.toml")
+
+
+def test_whether_the_planner_runs_on_the_gpu_is_one_of_three_words() -> None:
+    assert load(None, {"planner.gpu": "off"}).planner.gpu == "off"
+    with pytest.raises(ConfigError, match=r"planner\.gpu cannot be used"):
+        load(None, {"planner.gpu": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("built", "choice", "used"),
+    [(True, "auto", True), (True, "on", True), (True, "off", False), (False, "auto", False), (False, "off", False)],
+)
+def test_auto_takes_the_gpu_that_llama_cpp_was_built_for(
+    monkeypatch: pytest.MonkeyPatch, built: bool, choice: str, used: bool
+) -> None:
+    monkeypatch.setattr(native, "build_flags", lambda: ("", built))
+    assert native.gpu_wanted(choice) is used
+
+
+def test_on_refuses_to_go_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "build_flags", lambda: ("AVX2", False))
+    with pytest.raises(PlannerError, match="GPU") as caught:
+        native.gpu_wanted("on")
+    assert "GGML_CUDA" in caught.value.fix

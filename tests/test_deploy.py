@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,6 +43,24 @@ def test_the_service_may_do_what_it_needs_and_no_more() -> None:
     assert service["Restart"] == "on-failure"
     assert float(service["WatchdogSec"]) > 0
     assert int(service["LimitRTPRIO"]) >= config.Loop.priority
+
+
+def test_devices_are_allowed_whether_their_driver_is_loaded_yet_or_not() -> None:
+    """systemd looks names up in /proc/devices when the service starts; the arm may be plugged in later."""
+    text = (DEPLOY / "edgearm.service").read_text()
+    allowed = re.findall(r"^DeviceAllow=(\S+) rw$", text, re.MULTILINE)
+    assert allowed == ["char-166", "char-188", "char-81", "/dev/cpu_dma_latency"]
+
+
+def test_on_a_jetson_the_list_of_devices_is_open() -> None:
+    """`auto` allows everything only where nothing is listed."""
+    lines = [line for line in (DEPLOY / "jetson.conf").read_text().splitlines() if line.startswith("Device")]
+    assert lines == ["DevicePolicy=auto", "DeviceAllow="]
+
+
+def test_it_is_started_again_for_as_long_as_it_takes() -> None:
+    assert Unit(DEPLOY / "edgearm.service")["Unit"]["StartLimitIntervalSec"] == "0"
+    assert Unit(DEPLOY / "network.conf")["Unit"]["After"] == "network-online.target"
 
 
 def test_the_stop_waits_for_the_arm_and_the_run_directory() -> None:

@@ -59,17 +59,47 @@ def told(port: str, capsys: pytest.CaptureFixture[str]) -> str:
 # --- which port ------------------------------------------------------------------------------------------------------
 
 
+def plug(devices: Path, system: Path, tty: str, serial: str) -> None:
+    """An adapter in a hub, which has a serial number whatever the adapter has."""
+    (devices / tty).touch()
+    device = system / "devices/usb1/1-1" / f"1-1.{tty}"
+    interface = device / "1:1.0" / tty
+    interface.mkdir(parents=True)
+    (system / "class/tty" / tty).mkdir(parents=True)
+    (system / "class/tty" / tty / "device").symlink_to(interface)
+    for at, number in ((device, serial), (device.parent, "0000:00:14.0")):
+        (at / "idVendor").write_text("1a86\n")
+        if number:
+            (at / "serial").write_text(f"{number}\n")
+
+
+def lead(devices: Path, by: str, name: str, tty: str) -> str:
+    folder = devices / "serial" / by
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(f"../../{tty}")
+    return str(folder / name)
+
+
 def test_adapters_are_named_by_what_lasts(tmp_path: Path) -> None:
-    for name in ("ttyACM1", "ttyACM0", "ttyUSB0", "ttyS0"):
-        (tmp_path / name).touch()
-    lasting = tmp_path / "serial" / "by-id"
-    lasting.mkdir(parents=True)
-    (lasting / "usb-maker_adapter_42").symlink_to("../../ttyACM1")
-    assert connected(tmp_path) == [
-        str(tmp_path / "ttyACM0"),
-        str(lasting / "usb-maker_adapter_42"),
-        str(tmp_path / "ttyUSB0"),
+    devices, system = tmp_path / "dev", tmp_path / "sys"
+    devices.mkdir()
+    (devices / "ttyS0").touch()
+    (devices / "ttyACM0").touch()
+    plug(devices, system, "ttyACM1", "42")
+    plug(devices, system, "ttyUSB0", "")
+    plug(devices, system, "ttyUSB1", "")
+    plug(devices, system, "ttyUSB2", "")
+    for number in range(3):
+        lead(devices, "by-id", f"usb-nameless_adapter_{number}", f"ttyUSB{number}")
+    lead(devices, "by-path", "usb-0:3", "ttyACM1")
+    expected = [
+        str(devices / "ttyACM0"),
+        lead(devices, "by-id", "usb-maker_adapter_42", "ttyACM1"),
+        lead(devices, "by-path", "usb-0:1", "ttyUSB0"),
+        lead(devices, "by-path", "usb-0:2", "ttyUSB1"),
+        str(devices / "ttyUSB2"),
     ]
+    assert connected(devices, system) == expected
 
 
 def test_without_a_port_it_is_said_what_is_behind_each(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge import session
 from edge._core import SubtaskMemory
 from edge.api import Outcome
-from edge.earlier import JOURNAL, EarlierRun, Which, choose, earlier_runs, found_before, look, take_over
+from edge.earlier import JOURNAL, EarlierRun, Which, age, choose, earlier_runs, found_before, is_run, look, take_over
 from edge.errors import ConfigError, TaskError
 from edge.executive import Executive
 from edge.manifest import Bundle, load
@@ -211,3 +213,26 @@ def test_a_swap_that_was_cut_short_after_its_first_place_is_finished_and_judged(
             done += 1
             break
     assert done == 1
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1, -24 * 365, 24 * 365])
+def test_a_run_is_the_newest_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    """Summer time ends, NTP corrects, a board without a battery starts in 1970."""
+    noon = datetime(2026, 10, 25, 12)
+    (tmp_path / "notes").mkdir()
+    stamps = [(noon + timedelta(hours=hours * number)).strftime("%Y-%m-%d-%H%M%S") for number in range(40)]
+    made = []
+    for stamp in stamps:
+        monkeypatch.setattr(session.time, "strftime", lambda _, stamp=stamp: stamp)
+        made.append(session.new_directory(tmp_path))
+    assert sorted(made, key=age) == made
+    assert len(set(made)) == len(made)
+    assert all(is_run(path) for path in made)
+
+
+def test_no_room_for_a_run_directory_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot make a run directory"):
+        session.new_directory(tmp_path / "file" / "runs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
@@ -310,44 +309,3 @@ def test_servos_that_were_left_holding_keep_holding() -> None:
     bus.receive(encode_write(1, 41, b"\x20"), 0)  # any write
     assert block.goal.tolist() == [1800] * 6
     assert block.driven.all()
-
-
-_TIOCGEXCL = 0x80045440  # asm-generic/ioctls.h; Python has no name for it
-_CLIENT = """
-import sys, time
-from firmware_bridge._feetech import encode_ping
-import fcntl, serial, termios
-port = serial.Serial(sys.argv[1], 1_000_000, exclusive=True)  # flock
-fcntl.ioctl(port.fd, termios.TIOCEXCL)
-port.write(encode_ping(1))
-print("open", flush=True)
-time.sleep(600)
-"""
-
-
-def test_a_client_that_was_killed_does_not_keep_the_port(tmp_path: Path) -> None:
-    """Nor does one that lives lose it by being quiet."""
-
-    def exclusive() -> bool:
-        answer = bytearray(4)
-        fcntl.ioctl(watching, _TIOCGEXCL, answer)
-        return bool(answer[0])
-
-    with BusProcess(IDS) as bus:
-        watching = os.open(bus.port, os.O_RDWR | os.O_NOCTTY)
-        words = [sys.executable, "-c", _CLIENT, bus.port]
-        client = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        try:
-            assert client.stdout is not None
-            assert client.stdout.readline() == "open\n"
-            time.sleep(2.5)
-            assert exclusive()
-        finally:
-            client.kill()
-            client.wait()
-        for _ in range(100):
-            if not exclusive():
-                break
-            time.sleep(0.1)
-        assert not exclusive()
-        os.close(watching)

@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -38,7 +40,8 @@ from firmware_bridge._bridge import (
     serial_frame,
 )
 from firmware_bridge.arm_table import ArmTable, arm_table
-from firmware_bridge.emulators import FaultError, FaultPlan, McuProcess, ServoBlock
+from firmware_bridge.emulators import FaultError, FaultPlan, McuProcess, ServoBlock, ServoBus
+from firmware_bridge.emulators.mcu import Mcu
 from firmware_bridge.emulators.mcu_orders import Arm, Latched, Orders, Refusal, Task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,6 +229,30 @@ def test_emulator_and_firmware_do_the_same(library: Path, table: ArmTable, plan:
 
 
 # --- as a device -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tick_us", [1, 2000, 18_000, 18_001, 20_000, 65_535])
+def test_an_order_lives_a_millisecond_at_least_whatever_the_table_says(table: ArmTable, tick_us: int) -> None:
+    table = replace(table, tick_us=tick_us)
+    orders = Mcu(table, ServoBus(ServoBlock.local(range(1, 7)))).orders
+    orders.receive(0, Hello(6, tick_us, 1, table.config))
+    orders.receive(0, Clear(100, 1, 1, 0, 0))
+    most_us = max(1000, (19_000 - tick_us) // 1000 * 1000)
+    for now_us, armed in ((0, True), (most_us - 1, True), (most_us, False)):
+        orders.tick(now_us, Latched(0))
+        assert orders.armed is armed
+
+
+def test_its_tick_is_that_of_its_description(tmp_path: Path) -> None:
+    described = {**json.loads(SO101.read_text("utf-8")), "bridge": {"tick_us": 2500}}
+    (tmp_path / "arm.json").write_text(json.dumps(described))
+    with McuProcess(tmp_path / "arm.json", pace=0.25) as mcu:
+        computer = Computer(mcu.port, arm_table(described))
+        assert computer.hello().tick_us == 2500
+        assert computer.reply.refusal == Refusal.ACCEPTED
+        times = [computer.next_state().time_us for _ in range(6)]  # now and then one is passed over
+        assert all((later - earlier) % 2500 == 0 for earlier, later in pairwise(times))
+        computer.close()
 
 
 def test_a_power_dip_leaves_no_session_and_nothing_armed(table: ArmTable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +60,18 @@ def test_what_makes_a_loop_late_is_named_with_its_remedy(computer: Computer) -> 
     assert "91 °C" in found["heat"].text
     assert "isolcpus=1" in found["core"].fix
     assert all(found[what].fix for what in notes)
+
+
+def test_a_directory_that_this_user_may_not_look_into_is_no_failure(computer: Computer) -> None:
+    locked = computer.root / "locked"
+    locked.mkdir(mode=0)
+    user = os.geteuid()
+    os.seteuid(65534 if user == 0 else user)  # root may look everywhere
+    try:
+        found = probe_machine._disk(locked / "runs")
+    finally:
+        os.seteuid(user)
+    assert found.text.endswith(f"GB free for {locked}/runs")
 
 
 @pytest.mark.parametrize(("free", "level"), [(5 << 30, "ok"), (500 << 20, "note"), (50 << 20, "wrong")])

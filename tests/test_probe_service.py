@@ -25,9 +25,9 @@ STATUS = {
 
 
 def service(path: Path, **told: Any) -> CommandServer:
-    def answer(request: Request) -> tuple[Mapping[str, Any], bool]:
+    def answer(request: Request) -> tuple[Mapping[str, Any], int]:
         assert request.command == "status"
-        return STATUS | told, False
+        return STATUS | told, 0
 
     return CommandServer(path, answer)
 

@@ -104,7 +104,7 @@ def test_the_timeline_is_a_picture_of_calls_and_joints(tmp_path: Path) -> None:
     assert (with_motion != without_motion).any()
 
 
-def test_every_line_is_on_the_disk_when_write_returns(tmp_path: Path) -> None:
+def test_every_line_can_be_read_when_write_returns(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
     log.write("task", text="a")
     assert [record["text"] for record in read_log(tmp_path)] == ["a"]
@@ -118,6 +118,50 @@ def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
         log.write("x", a=np.float32(0.5), b=np.arange(3), c=Path("p"))
     record = json.loads((tmp_path / LOG).read_text())
     assert (record["a"], record["b"], record["c"]) == (0.5, [0, 1, 2], "p")
+
+
+def test_a_log_that_cannot_be_written_fails_once_and_nobody_who_writes(tmp_path: Path) -> None:
+    heard: list[str] = []
+    (tmp_path / LOG).symlink_to("/dev/full")
+    with RunLog(tmp_path, lambda record: heard.append(record["text"])) as log:
+        for text in "abc":
+            log.write("x", text=text)
+    assert log.problem is not None
+    assert log.problem.got == f"{tmp_path / LOG}: No space left on device"
+    assert heard == ["a", "b", "c"]
+    log.write("x", text="too late")
+    assert len(heard) == 3
+
+
+@pytest.mark.parametrize("size", [0, 10, 200])
+def test_joints_of_which_the_disk_kept_a_part_are_told_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    write_run(tmp_path)
+    save_motion(tmp_path / MOTION, np.arange(100), np.zeros((100, 6)), np.zeros((100, 6)))
+    whole = (tmp_path / MOTION).read_bytes()
+    (tmp_path / MOTION).write_bytes(whole[:size])
+    assert report(tmp_path).task == TASK
+    assert f"{MOTION} cannot be read" in capsys.readouterr().err
+    assert (tmp_path / TIMELINE).stat().st_size > 0
+
+
+def test_figures_are_told_where_the_timeline_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path)
+    (tmp_path / TIMELINE).symlink_to("/dev/full")
+    assert report(tmp_path).task == TASK
+    assert f"no {TIMELINE}: No space left on device" in capsys.readouterr().err
+
+
+def test_a_log_without_its_end_is_told(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    note = "the log has no end"
+    assert note in "\n".join(report(tmp_path, picture=False).lines())
+    with RunLog(tmp_path) as log:
+        log.write("exit", 9 * SECOND, text="")
+    assert note not in "\n".join(report(tmp_path, picture=False).lines())
 
 
 def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:

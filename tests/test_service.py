@@ -289,6 +289,34 @@ def test_hanging_it_does_not_feed_the_watchdog(manage: Callable[..., Manager]) -
     assert (service.bus.block.goal == goals).all()
 
 
+def test_a_planner_that_hangs_ends_the_service_at_rest_with_an_error(
+    manage: Callable[..., Manager], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "asked"
+    hang = "import ctypes, pathlib\nfrom edge.planner.session import Session\n"
+    hang += f"Session.encode_image = lambda *_: (pathlib.Path({str(asked)!r}).touch(), ctypes.CDLL(None).pause())\n"
+    (tmp_path / "sitecustomize.py").write_text(hang)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        service = manage().ready()
+    service.ask("task", text=TASK)
+    service.until(asked.exists)
+    assert (service.bus.block.torque == 1).all()
+    service.ask("stop")
+    service.until(lambda: service.process.poll() is not None, alive=False)
+    assert service.process.returncode == 2  # systemd starts it again
+    assert (service.bus.block.torque == 0).all()
+    said = service.out.read_text()
+    assert "error: the planner does not come back" in said
+    assert "Traceback" not in said
+    (run,) = service.runs()
+    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["kind"] == "exit"
+    assert (run / "joints.npz").is_file()
+    service.told.clear()
+    service.start()
+    assert service.ready().state() == "idle"
+
+
 def test_a_terminated_task_comes_to_rest_first(manage: Callable[..., Manager]) -> None:
     service = manage().ready()
     service.ask("task", text=TASK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -19,8 +20,11 @@ from test_policy import write_graph
 
 from edge import store as store_module
 from edge.cli import main
-from edge.errors import BundleError
+from edge.config import Cameras, RunConfig, Service
+from edge.errors import BundleError, ConfigError
+from edge.machine import wanted_cameras
 from edge.manifest import MANIFEST, load
+from edge.service import start as start_module
 from edge.signature import SIGNATURE
 from edge.store import STARTS, BundleStore
 from edge.tabletop import API
@@ -235,6 +239,104 @@ def test_a_bundle_that_does_not_become_ready_is_taken_back(store: BundleStore, m
     assert path.name == first == store.current().name
     assert "back to" in told
     assert store.begin_start() == (path, "")
+
+
+def test_what_the_next_start_will_open_is_known_before_it_is_counted(store: BundleStore, made: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle is in use"):
+        store.chosen()
+    good(store, made / "a")
+    store.use(store.install(made / "b"))
+    for _ in range(STARTS + 2):
+        for _ in range(3):
+            chosen = store.chosen()
+        assert store.begin_start()[0] == chosen
+
+
+class _CamerasOpenError(Exception):
+    """The service has come so far as to open cameras."""
+
+
+def start_service(store: BundleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Starts `edge serve` up to the point where it opens cameras; returns their names."""
+    opened: list[tuple[str, ...]] = []
+
+    def open_cameras(config: RunConfig) -> None:
+        opened.append(wanted_cameras(config))
+        raise _CamerasOpenError
+
+    monkeypatch.setattr(start_module, "open_cameras", open_cameras)
+    config = RunConfig(
+        port=str(tmp_path / "tty"), cameras=Cameras(front="0", wrist="2"), service=Service(store=str(store.root))
+    )
+    with pytest.raises(_CamerasOpenError):
+        start_module.start(config, API)
+    return opened[0]
+
+
+def test_a_bundle_for_a_camera_that_nobody_named_is_taken_back(
+    store: BundleStore, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names are the bundle's; a camera that has one and does not open is not its fault."""
+    first = good(store, made / "a")
+    assert start_service(store, tmp_path, monkeypatch) == ("front", "wrist")
+    shutil.copytree(made / "b", tmp_path / "other")
+    text = (tmp_path / "other" / MANIFEST).read_text()
+    (tmp_path / "other" / MANIFEST).write_text(text.replace('"wrist"', '"top"'))
+    store.use(store.install(tmp_path / "other"))
+    for _ in range(STARTS):
+        with pytest.raises(ConfigError, match="--camera top"):
+            start_service(store, tmp_path, monkeypatch)
+    assert start_service(store, tmp_path, monkeypatch) == ("front", "wrist")  # of the one that it will go back to
+    assert store.begin_start()[0].name == first == store.current().name
+
+
+def test_a_damaged_bundle_is_repaired_by_installing_it_again(store: BundleStore, made: Path) -> None:
+    name = good(store, made / "a")
+    _flip(store.root / "bundles" / name / "policy.onnx")
+    assert store.install(made / "a") == name
+    load(store.current()).verify()
+    store.install(made / "b")
+    assert not list(store.root.glob(".incoming-*"))
+
+
+def test_who_installs_as_root_leaves_it_readable_for_the_service(store: BundleStore, made: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        good(store, made / "a")
+        store.use(store.install(made / "b"))
+    finally:
+        os.umask(before)
+    for path in (*(store.root / "bundles").rglob("*"), store.root / "bundles", store.root / "trial"):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+    assert (store.root / ".lock").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_the_services_user_puts_in_a_files_place_is_not_written_to(
+    store: BundleStore, made: Path, tmp_path: Path
+) -> None:
+    """It may own the directory in which root installs."""
+    name = store.install(made / "a")
+    victim = tmp_path / "shadow"
+    victim.write_text("root's")
+    (store.root / ".trial").symlink_to(victim)
+    store.use(name)
+    assert victim.read_text() == "root's"
+    (store.root / ".lock").unlink()
+    (store.root / ".lock").symlink_to(victim)
+    with pytest.raises(BundleError, match="symbolic links"):
+        store.use(name)
+
+
+@pytest.mark.parametrize("packing", ["gz", "xz", "bz2"])
+def test_a_damaged_tar_file_is_a_typed_error(store: BundleStore, made: Path, tmp_path: Path, packing: str) -> None:
+    archive = tmp_path / f"a.tar.{packing}"
+    with tarfile.open(archive, f"w:{packing}") as tar:  # type: ignore[call-overload]
+        tar.add(made / "a", "a")
+    whole = archive.read_bytes()
+    for at in range(20, len(whole), max(1, len(whole) // 60)):
+        archive.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        with contextlib.suppress(BundleError):  # a flip in the padding may do no harm
+            store.install(archive)
 
 
 def test_the_first_bundle_has_nothing_to_go_back_to(store: BundleStore, made: Path) -> None:

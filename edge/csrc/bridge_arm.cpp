@@ -16,6 +16,7 @@ constexpr int kMostMessages = 256;   // in one go; more than a bus cycle brings,
 constexpr double kUnit = 4294967296.0;
 constexpr std::int64_t kFastest = std::int64_t{1} << BRIDGE_MAX_VELOCITY_LOG2;
 constexpr std::int64_t kStopTimeout = 5'000'000;
+constexpr std::int32_t kResetUs = 100'000;  // an adapter brings nothing that is so much older than what it brought last
 
 }  // namespace
 
@@ -45,6 +46,13 @@ CycleCost BridgeArm::cost(const Arm& arm) {
             std::max(kLongestCycleNs, tick_us * std::int64_t{1'000})};
 }
 
+// A reset ends every session: a step back within one is a state that came again. Without one only its size tells.
+bool BridgeArm::repeated(const bridge_state& state) const noexcept {
+    const auto step_us = static_cast<std::int32_t>(state.time_us - state_.time_us);
+    const bool reset = state.session == 0 && step_us < -kResetUs;
+    return known_ && state.session == state_.session && step_us <= 0 && !reset;
+}
+
 bool BridgeArm::take(const bridge_message& message) noexcept {
     if (message.kind == BRIDGE_HELLO_REPLY) {
         reply_ = message.as.hello;
@@ -52,9 +60,7 @@ bool BridgeArm::take(const bridge_message& message) noexcept {
         return false;
     }
     const bridge_state& state = message.as.state;
-    const bool repeated =
-        known_ && state.session == state_.session && static_cast<std::int32_t>(state.time_us - state_.time_us) <= 0;
-    if (message.kind != BRIDGE_STATE || state.joints != kJoints || repeated) {
+    if (message.kind != BRIDGE_STATE || state.joints != kJoints || repeated(state)) {
         stats_.stray.fetch_add(1, std::memory_order_relaxed);
         return false;
     }

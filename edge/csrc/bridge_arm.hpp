@@ -67,6 +67,7 @@ private:
     [[noreturn]] void silent() const;
     [[noreturn]] void unwilling(const std::string& what, const std::string& expected, const std::string& got) const;
 
+    bool repeated(const bridge_state& state) const noexcept;
     // True when it is a newer state.
     bool take(const bridge_message& message) noexcept;
     void note_positions() noexcept;

@@ -189,6 +189,9 @@ void BridgeArm::come_to_rest() {
 
 // A clear or a release of what `latch` names, again when it was lost or came too late.
 void BridgeArm::order(bridge_kind kind, std::uint16_t latch, const char* what) {
+    if (sequence_ > UINT32_MAX - kTries) {
+        greet();  // for numbers to give; the arm stands, so this stops nothing and `latch` is still the newest
+    }
     const std::uint32_t first = sequence_ + 1;
     std::uint8_t refusal = BRIDGE_ACCEPTED;
     for (int attempt = 0; attempt < kTries; ++attempt) {
@@ -197,8 +200,12 @@ void BridgeArm::order(bridge_kind kind, std::uint16_t latch, const char* what) {
         const std::uint32_t sent_us = state_.time_us;
         message.as.clear.order = next_order();
         message.as.clear.latch = latch;
-        if (line_.send(message, monotonic_ns() + kReplyTimeout) == Io::gone) {
+        const Io result = line_.send(message, monotonic_ns() + kReplyTimeout);
+        if (result == Io::gone) {
             line_gone();
+        }
+        if (result == Io::refused) {
+            unwilling(what, "an order that the protocol has a message for", "one that it has none for");
         }
         while (!ticks_since(sent_us, kJudgedTicks)) {
             next_state();

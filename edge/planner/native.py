@@ -62,6 +62,22 @@ def build_flags() -> tuple[str, bool]:
     return " ".join(re.findall(r"(\w+) = 1", told)), bool(llama.llama_supports_gpu_offload())
 
 
+def gpu_wanted(choice: str) -> bool:
+    """Whether the planner goes onto the GPU.
+
+    Args:
+        choice: One of `edge.types.GPU`.
+
+    Raises:
+        PlannerError: It is to, and llama.cpp has none.
+    """
+    flags, there = build_flags()
+    if choice == "on" and not there:
+        fix = 'planner.gpu = "auto", or build llama-cpp-python with CMAKE_ARGS=-DGGML_CUDA=on'
+        raise PlannerError("the planner cannot use a GPU", expected="llama.cpp built with one", got=flags, fix=fix)
+    return there and choice != "off"
+
+
 def model_options(gpu: bool) -> Any:
     """llama.cpp's parameters for loading a model: every layer on the GPU or none, and no AMX.
 

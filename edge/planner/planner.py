@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Planner:
         budget: Budget = Budget(),
     ) -> None:
         self.api, self.budget = api, budget
+        self._at_work = threading.Lock()
         self._session = Session(model, mmproj, image_size=image_size, threads=threads, gpu=gpu)
         try:
             vocabulary = self._session.vocabulary
@@ -108,9 +110,10 @@ class Planner:
         suffix = suffix_ids(self.api, session.vocabulary.encode, self._specials, task, transcript)
         guesses = self._drafts.guesses(task, transcript)
         begin = time.perf_counter()
-        embeddings = session.encode_image(image)
-        encoded = time.perf_counter()
-        ids = self._write(embeddings, suffix, guesses, begin)
+        with self._at_work:
+            embeddings = session.encode_image(image)
+            encoded = time.perf_counter()
+            ids = self._write(embeddings, suffix, guesses, begin)
         text = session.vocabulary.text(ids)
         try:
             call = self.api.parse(text)
@@ -134,10 +137,14 @@ class Planner:
         return ids
 
     def close(self) -> None:
-        """Free everything; calling it again does nothing."""
-        if hasattr(self, "_sampler"):
-            self._sampler.close()
-        self._session.close()
+        """Free everything, unless a thread hangs in it: that one still uses it. Calling it again does nothing."""
+        if self._at_work.acquire(blocking=False):
+            try:
+                if hasattr(self, "_sampler"):
+                    self._sampler.close()
+                self._session.close()
+            finally:
+                self._at_work.release()
 
     def __enter__(self) -> Planner:
         return self

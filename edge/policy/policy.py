@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 
 import numpy as np
@@ -35,6 +36,7 @@ class Policy:
 
     def __init__(self, backend: Backend, rates: Rates, images: Images, part: PolicyPart | None = None) -> None:
         self._backend, self._rates = backend, rates
+        self._at_work = threading.Lock()
         self.last_ms = math.nan
         """Duration of the last `infer`, milliseconds."""
         self.contract = read_contract(backend.inputs, backend.outputs, rates, images)
@@ -65,8 +67,12 @@ class Policy:
         return policy
 
     def close(self) -> None:
-        """Gives back what the backend allocated. Twice is once."""
-        self._backend.close()
+        """Gives back what the backend allocated, unless a thread hangs in it: that one still uses it. Twice is once."""
+        if self._at_work.acquire(blocking=False):
+            try:
+                self._backend.close()
+            finally:
+                self._at_work.release()
 
     @property
     def backend_name(self) -> str:
@@ -113,7 +119,8 @@ class Policy:
         if self.contract.called:
             inputs["call"] = np.asarray(call_tokens, np.int32)[None]
             inputs["goal"] = goal_vector(goal)[None]
-        outputs = self._backend.run(inputs)
+        with self._at_work:
+            outputs = self._backend.run(inputs)
         self.last_ms = (time.perf_counter() - begin) * 1e3
         joints = outputs["chunk"][0].astype(np.float64)
         finished = float(outputs["finished"][0, 0]) if self.contract.finishes else 0.0

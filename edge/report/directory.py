@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.report.summary import Summary, summarise
 from edge.report.timeline import MOTION, TIMELINE, draw_timeline
@@ -23,16 +27,25 @@ def report(directory: Path, *, picture: bool = True) -> Summary:
     """
     records = list(read_log(directory))
     if picture:
-        path = directory / MOTION
-        motion = None
-        if path.is_file():
-            with np.load(path) as arrays:
-                motion = {name: arrays[name] for name in arrays.files}
         try:
-            draw_timeline(records, motion, directory / TIMELINE)
+            draw_timeline(records, _motion(directory / MOTION), directory / TIMELINE)
         except ImportError as problem:  # the figures are worth having without it
             print(f"no {TIMELINE}: {problem}; pip install matplotlib", file=sys.stderr)
+        except OSError as problem:
+            print(f"no {TIMELINE}: {problem.strerror or problem}", file=sys.stderr)
     return summarise(records)
+
+
+def _motion(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The joints over time; None when nothing moved, or when a full disk or a power loss left half a file."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in ("time_ns", "measured", "commanded")}
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as problem:
+        print(f"no joints in {TIMELINE}: {path.name} cannot be read: {problem}", file=sys.stderr)
+        return None
 
 
 def draw_apart(directory: Path) -> None:

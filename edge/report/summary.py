@@ -50,6 +50,8 @@ class Summary:
     """Cause and where the last seconds before it are."""
     loop: dict[str, Any] = field(default_factory=dict)
     """The last figures of the control loop."""
+    whole: bool = True
+    """Whether the log tells the run's end."""
 
     def lines(self) -> list[str]:
         """As text for a person."""
@@ -59,6 +61,8 @@ class Summary:
         rows.append(f"policy    ms: {self.infer_ms or 'never ran'}; {self.chunks_refused} chunks refused")
         rows.append(f"planner   ms: {self.plan_ms or 'never ran'}")
         rows.extend(f"fault     {text}" for text in self.faults)
+        if not self.whole:
+            rows.append("note      the log has no end: the run goes on, was cut off, or its disk is full")
         if self.loop:
             rows.append("loop      " + ", ".join(f"{key} {_short(value)}" for key, value in self.loop.items()))
         return rows
@@ -71,16 +75,18 @@ def summarise(records: Iterable[Record]) -> Summary:
     plan: list[float] = []
     calls: list[tuple[str, str, float]] = []
     faults: list[str] = []
+    kind = ""
     for record in records:
         began = status.call_began_ns
         status.apply(record)
-        if record["kind"] == "chunk":
+        kind = record["kind"]
+        if kind == "chunk":
             infer.append(record["infer_ms"])
-        elif record["kind"] == "plan":
+        elif kind == "plan":
             plan.append(record["ms"])
-        elif record["kind"] == "fault":
+        elif kind == "fault":
             faults.append(record["text"])
-        elif record["kind"] == "end":
+        elif kind == "end":
             calls.append((record["call"], record["outcome"], (record["time_ns"] - began) / 1e9))
     return Summary(
         status.task,
@@ -93,6 +99,7 @@ def summarise(records: Iterable[Record]) -> Summary:
         status.refused_chunks,
         tuple(faults),
         status.loop,
+        kind == "exit",
     )
 
 

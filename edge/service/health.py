@@ -59,9 +59,8 @@ class Limits:
     def of(cls, config: RunConfig) -> Limits:
         """As the configuration's budgets ask for."""
         plan_s, gone_s = config.budgets.plan_s, config.cameras.gone_s
-        return cls(
-            running=plan_s + 10, camera=gone_s + 5, policy=max(gone_s, plan_s * (1 + config.budgets.plan_attempts)) + 5
-        )
+        policy_s = max(gone_s, plan_s + 10, plan_s * (1 + config.budgets.plan_attempts))  # 10: runtime.POLICY_GONE_S
+        return cls(running=plan_s + 10, camera=gone_s + 5, policy=policy_s + 5)
 
 
 def unsound(signs: Signs, now: float, limits: Limits) -> str:

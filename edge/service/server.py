@@ -34,8 +34,8 @@ UNREAD = 1 << 18
 """Bytes that may lie unread for a client."""
 MODE = 0o660
 
-Handler = Callable[[Request], tuple[Mapping[str, Any], bool]]
-"""Answers a request, at once: the reply, and whether the client gets what is published until the task has ended.
+Handler = Callable[[Request], tuple[Mapping[str, Any], int]]
+"""Answers a request, at once: the reply, and the number of the task that the client follows from now on, 0 for none.
 
 May raise EdgeError, which becomes the reply.
 """
@@ -45,7 +45,8 @@ class _Client:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.received, self.unsent = bytearray(), bytearray()
-        self.following = False
+        self.following = 0
+        """Number of the task; 0: none."""
         self.heard = time.monotonic()
         self.ending = False
         """To be dropped once all is sent."""
@@ -73,19 +74,20 @@ class CommandServer:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._clients: dict[socket.socket, _Client] = {}
         self._lock = threading.Lock()
-        self._news: list[tuple[bytes, bool]] = []
+        self._news: list[tuple[bytes, int, bool]] = []
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="commands", daemon=True)
 
-    def publish(self, news: Mapping[str, Any], *, last: bool = False) -> None:
-        """Sends something to every client that follows; from any thread, without waiting.
+    def publish(self, news: Mapping[str, Any], task: int, *, last: bool = False) -> None:
+        """Sends something to every client that follows a task; from any thread, without waiting.
 
         Args:
             news: What happened.
-            last: Nothing more comes of this task.
+            task: Its number: the next one may have begun, and whoever follows that hears nothing of this.
+            last: Nothing more comes of it.
         """
         with self._lock:
-            self._news.append((encode(news), last))
+            self._news.append((encode(news), task, last))
         self._ring()
 
     def __enter__(self) -> CommandServer:
@@ -96,6 +98,7 @@ class CommandServer:
         self._closing = True
         self._ring()
         self._thread.join()
+        self._spread()
         for client in list(self._clients.values()):
             self._flush(client)  # what was said last, as far as it goes
             self._drop(client)
@@ -176,26 +179,26 @@ class CommandServer:
                 self._check_followers()
             reply, follows = self._handler(request)
         except EdgeError as problem:
-            reply, follows = failure(problem), False
+            reply, follows = failure(problem), 0
         except Exception:  # a mistake of ours must not leave a robot that nobody can stop
             traceback.print_exc()
             mistake = ServiceError("the service made a mistake", fix="see `journalctl -u edgearm`, and report it")
-            reply, follows = failure(mistake), False
-        client.following = client.following or follows
+            reply, follows = failure(mistake), 0
+        client.following = follows or client.following
         self._send(client, encode(reply))
 
     def _check_followers(self) -> None:
-        if sum(client.following for client in self._clients.values()) >= FOLLOWERS:
+        if sum(client.following > 0 for client in self._clients.values()) >= FOLLOWERS:
             fix = "without --follow, or with --no-wait; or try again in a moment"
             raise BusyError("too many clients follow what happens", expected=f"{FOLLOWERS} at most", fix=fix)
 
     def _spread(self) -> None:
         with self._lock:
             news, self._news = self._news, []
-        for line, last in news:
-            for client in [client for client in self._clients.values() if client.following]:
+        for line, task, last in news:
+            for client in [client for client in self._clients.values() if client.following == task]:
                 if last:
-                    client.following, client.heard = False, time.monotonic()
+                    client.following, client.heard = 0, time.monotonic()
                 self._send(client, line)
 
     def _send(self, client: _Client, data: bytes) -> None:

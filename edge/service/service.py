@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from edge.cameras import Camera
 from edge.config import RunConfig
 from edge.display import PlainLines
 from edge.earlier import EarlierRun, Which
-from edge.errors import EdgeError, ServiceError
+from edge.errors import EdgeError, ServiceError, StuckError
 from edge.machine import Machine, Models, assemble, check_arm, return_memory
 from edge.retention import Retention
 from edge.run_log import Record
@@ -36,6 +36,7 @@ from edge.status import Status, line_of
 from edge.task_text import check_task
 
 _TURN_S = 0.2
+_ENDING = "the service ends"
 _DECISIONS = ("chunk", "plan", "refused", "call", "end")
 """Records that the policy's or the planner's thread writes: they work."""
 
@@ -44,6 +45,8 @@ _DECISIONS = ("chunk", "plan", "refused", "call", "end")
 class _Job:
     task: str | None
     resume: Path | Which | None
+    number: int = 0
+    """Of those accepted, from 1 on."""
 
 
 class Service:
@@ -72,25 +75,36 @@ class Service:
         self._server = CommandServer(Path(config.service.socket), self.answer)
         self._retention = Retention(Path(config.runs), round(config.service.keep_runs_mb * 1e6))
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._accepted = 0
+        """How many tasks were accepted: the number of the newest."""
         self._end = threading.Event()
         self._lock = threading.RLock()
         self._phase = Phase.IDLE
         self._fault = ""
+        self._doing = 0
+        """Number of the task that is being done."""
         self._run: Run | None = None
         self._machine: Machine | None = None
         self._stop_reason = ""
         self._status = Status()
         self._last: Outcome | None = None
+        self._stuck: StuckError | None = None
         self._began = self._main_s = self._policy_s = time.monotonic()
         self._steps, self._steps_s = -1, self._began
         self._limits = Limits.of(config)
 
     def end(self) -> None:
-        """Asks the service to end; a running task is stopped by whoever calls this. Safe from a signal handler."""
+        """Asks the service to end, and a running task with it. Safe from a signal handler and any thread."""
         self._end.set()
+        if (run := self._run) is not None:  # `_started` looks the other way round, so that none is missed
+            run.stop(_ENDING)
 
     def serve(self) -> None:
-        """Takes commands and does tasks; returns after `end`, with the arm at rest."""
+        """Takes commands and does tasks; returns after `end`, with the arm at rest.
+
+        Raises:
+            StuckError: A model hangs; the arm is at rest. The process has to end.
+        """
         heart = threading.Thread(target=self._beat, name="heart", daemon=True)
         with self._server:
             self._notifier.ready("idle")
@@ -105,18 +119,24 @@ class Service:
                 self._do(job)
                 self._retention.run_ended()
                 self._tidy()
-            self._notifier.stopping()
+            if self._stuck is None:
+                self._notifier.stopping()
             heart.join(2.0)
+        if self._stuck is not None:
+            raise self._stuck
 
     # --- main thread ------------------------------------------------------------------------------------------------
 
     def _do(self, job: _Job) -> None:
-        outcome, problem = None, ""
+        outcome, problem, self._doing = None, "", job.number
         try:
             outcome = run_task(
                 self._config, job.task, self._api, began=time.monotonic(), resume=job.resume, display=self,
                 opened=self._opened, started=self._started,
             )  # fmt: skip
+        except StuckError as error:  # the next task would use what still hangs
+            problem, self._stuck = str(error), error
+            self._end.set()
         except EdgeError as error:
             problem = str(error)
         except Exception as error:  # the arm is at rest; whoever comes with `clear` has to look first
@@ -130,7 +150,7 @@ class Service:
         if problem:
             print(f"error: {problem}", flush=True)
         ended = {"finished": False, "reason": problem} if outcome is None else asdict(outcome)
-        self._server.publish({"ended": ended}, last=True)
+        self._server.publish({"ended": ended}, job.number, last=True)
         self._notifier.status(self._phase.value + (f": {problem}" if problem else ""))
         return_memory()
 
@@ -149,7 +169,7 @@ class Service:
             self._run, self._steps, self._steps_s = run, -1, time.monotonic()
             self._policy_s = time.monotonic()
             if self._stop_reason or self._end.is_set():
-                run.stop(self._stop_reason or "the service ends")
+                run.stop(self._stop_reason or _ENDING)
 
     # --- the display of a run, called by its threads ----------------------------------------------------------------
 
@@ -161,7 +181,7 @@ class Service:
         self._lines.record(record, status)
         line = line_of(record, status.began_ns)
         if line is not None:
-            self._server.publish({"line": line})
+            self._server.publish({"line": line}, self._doing)
 
     def refresh(self, status: Status) -> None:
         """The main thread came round."""
@@ -175,24 +195,25 @@ class Service:
 
     # --- commands thread --------------------------------------------------------------------------------------------
 
-    def answer(self, request: Request) -> tuple[Mapping[str, Any], bool]:
+    def answer(self, request: Request) -> tuple[Mapping[str, Any], int]:
         """Answers a command; see `edge.service.server.Handler`.
 
         Raises:
             EdgeError: It is not possible now, or its task is none.
         """
         if request.command == "task":
-            return self._accept(_Job(check_task(request.text, self._api), None)), request.follow
+            return self._accept(_Job(check_task(request.text, self._api), None), request.follow)
         if request.command == "resume":
-            return self._accept(_Job(None, self._directory(request.run))), request.follow
+            return self._accept(_Job(None, self._directory(request.run)), request.follow)
         if request.command == "stop":
-            return self._stop(), False
+            return self._stop(), 0
         if request.command == "clear":
-            return self._clear(), False
+            return self._clear(), 0
         with self._lock:
-            return {"ok": True, **self._told()}, request.follow and self._phase in (Phase.RUNNING, Phase.CLOSING)
+            running = self._phase in (Phase.RUNNING, Phase.CLOSING)
+            return {"ok": True, **self._told()}, self._accepted if request.follow and running else 0
 
-    def _accept(self, job: _Job) -> dict[str, Any]:
+    def _accept(self, job: _Job, follow: bool) -> tuple[dict[str, Any], int]:
         with self._lock:
             if self._phase is Phase.FAULT:
                 fix = "see that the arm is free and powered, then: edge clear"
@@ -202,11 +223,11 @@ class Service:
                 raise ServiceError("another task is being done", expected="none", got=self._status.task, fix=fix)
             self._phase, self._status = Phase.RUNNING, Status(task=job.task or "")
             self._policy_s = self._main_s = time.monotonic()
+            self._accepted += 1
+            job = replace(job, number=self._accepted)
         self._jobs.put(job)
-        return {
-            "ok": True,
-            "accepted": job.task or f"resume {job.resume.name if isinstance(job.resume, Path) else 'the newest run'}",
-        }
+        resumed = f"resume {job.resume.name if isinstance(job.resume, Path) else 'the newest run'}"
+        return {"ok": True, "accepted": job.task or resumed}, job.number if follow else 0
 
     def _directory(self, run: str) -> Path | Which:
         if not run:

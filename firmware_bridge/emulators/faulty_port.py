@@ -14,7 +14,7 @@ from types import TracebackType
 
 from firmware_bridge.emulators.faults import FaultPlan
 from firmware_bridge.emulators.faulty_line import FaultyLine
-from firmware_bridge.emulators.pty_pair import open_pty
+from firmware_bridge.emulators.pty_pair import QUIET_NS, DeadClients, open_pty
 from firmware_bridge.emulators.tty_rate import baud_of, set_baud
 
 _READ_BYTES = 4096
@@ -48,6 +48,7 @@ class FaultyPort:
         self._behind = os.open(behind, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         tty.setraw(self._behind)
         self._master, self._slave = open_pty()
+        self._clients = DeadClients(self._slave)
         self._baud = 0
         self.port = os.ttyname(self._slave)
         self._wake, self._waker = os.pipe()
@@ -75,8 +76,9 @@ class FaultyPort:
 
     def _carry(self) -> bool:
         """Waits for something and carries it; True when it is to end."""
+        now_ns = time.monotonic_ns()
         due = [at for line in self.lines.values() if (at := line.next_due_ns) is not None]
-        wait = max(0.0, (min(due) - time.monotonic_ns()) * 1e-9) if due else None
+        wait = max(0.0, (min([*due, now_ns + QUIET_NS]) - now_ns) * 1e-9)
         readable, _, _ = select.select([self._wake, self._master, self._behind], [], [], wait)
         if self._wake in readable:
             return True
@@ -87,8 +89,10 @@ class FaultyPort:
             data = os.read(source, _READ_BYTES) if source in readable else b""
             if source in readable and not data:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
-            if data and name == "requests":
-                self._follow_rate()
+            if name == "requests":
+                self._clients.look(data)
+                if data:
+                    self._follow_rate()
             line = self.lines[name]
             line.push(data, time.monotonic_ns())
             out = line.pull(time.monotonic_ns())

@@ -46,7 +46,7 @@ class Mcu:
     def boot(self, now_ns: int, *, by_watchdog: bool = False) -> None:
         """Power comes, or the watchdog has struck: nothing of what was before is left, but for the servos."""
         table = self.table
-        longest_ms = (SILENCE_US - _WIRE_US - table.tick_us) // 1000
+        longest_ms = max(1, (SILENCE_US - _WIRE_US - table.tick_us) // 1000)
         self.orders = Orders(len(table.joints), table.tick_us, table.config, longest_ms)
         self.due_ns = self._begun_ns = now_ns
         self._parser = Parser()

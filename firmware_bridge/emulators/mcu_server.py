@@ -22,7 +22,7 @@ from firmware_bridge.emulators.faults import FaultPlan
 from firmware_bridge.emulators.faulty_line import FaultyLine
 from firmware_bridge.emulators.kinematics import KinematicServos
 from firmware_bridge.emulators.mcu import Mcu
-from firmware_bridge.emulators.pty_pair import open_pty
+from firmware_bridge.emulators.pty_pair import DeadClients, open_pty
 from firmware_bridge.emulators.server import TAP
 
 _READ_BYTES = 4096
@@ -51,7 +51,7 @@ class DeviceClock:
 
 
 class McuServer:
-    """A microcontroller with moving servos on the master side of a pty.
+    """A microcontroller with moving servos behind a pty.
 
     Args:
         mcu: The microcontroller.
@@ -72,8 +72,9 @@ class McuServer:
         self._mcu, self._bodies, self._upward, self._wiretap = mcu, bodies, upward, wiretap
         self._clock = DeviceClock(pace)
 
-    def serve(self, master: int, buttons: int) -> None:
-        """Until the other end of `buttons` goes away."""
+    def serve(self, master: int, slave: int, buttons: int) -> None:
+        """On a pty, until the other end of `buttons` goes away."""
+        clients = DeadClients(slave)
         while True:
             due = [self._mcu.due_ns, *(at for line in self._upward.values() if (at := line.next_due_ns) is not None)]
             wait_s = self._clock.seconds_until(min(due))
@@ -86,6 +87,7 @@ class McuServer:
                     return
                 self._push(pushed, now_ns)
             heard = os.read(master, _READ_BYTES) if master in readable else b""
+            clients.look(heard)
             self._upward["requests"].push(heard, now_ns)
             self._mcu.receive(self._upward["requests"].pull(now_ns), now_ns)
             self._upward["replies"].push(bytes(self._mcu.output), now_ns)
@@ -140,7 +142,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         # Unbuffered: it is read while this runs.
         tap = stack.enter_context(arguments.wiretap.open("ab", buffering=0)) if arguments.wiretap else None
-        McuServer(mcu, KinematicServos(block), upward, arguments.pace, tap).serve(master, sys.stdin.fileno())
+        McuServer(mcu, KinematicServos(block), upward, arguments.pace, tap).serve(master, slave, sys.stdin.fileno())
 
 
 if __name__ == "__main__":

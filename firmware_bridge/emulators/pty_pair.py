@@ -6,7 +6,11 @@ import contextlib
 import fcntl
 import os
 import termios
+import time
 import tty
+
+QUIET_NS = 1_000_000_000
+"""A client that has said nothing for so long may be dead."""
 
 
 def open_pty() -> tuple[int, int]:
@@ -17,13 +21,27 @@ def open_pty() -> tuple[int, int]:
     return master, slave
 
 
-def forget_dead_client(slave: int) -> None:
-    """Takes off the exclusive use (TIOCEXCL) that a client has left behind which was killed.
+class DeadClients:
+    """Takes off the exclusive use (TIOCEXCL) that clients have left behind which were killed.
 
     A serial port forgets it when nobody has it open any more; a pty whose slave stays open here would keep it for ever,
     and refuse everyone but root. A client that lives is told by the lock (flock) that it holds: then nothing happens.
+
+    Args:
+        slave: Of the pty.
     """
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(slave, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.ioctl(slave, termios.TIOCNXCL)
-        fcntl.flock(slave, fcntl.LOCK_UN)
+
+    def __init__(self, slave: int) -> None:
+        self._slave, self._heard_ns = slave, time.monotonic_ns()
+
+    def look(self, heard: bytes) -> None:
+        """To be called at least once in `QUIET_NS`, with what has come from the client."""
+        now_ns = time.monotonic_ns()
+        if not heard and now_ns - self._heard_ns < QUIET_NS:
+            return
+        self._heard_ns = now_ns
+        if not heard:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self._slave, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.ioctl(self._slave, termios.TIOCNXCL)
+                fcntl.flock(self._slave, fcntl.LOCK_UN)

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from firmware_bridge.emulators.block import ServoBlock
 from firmware_bridge.emulators.bus import ServoBus
 from firmware_bridge.emulators.faults import FaultPlan
-from firmware_bridge.emulators.pty_pair import forget_dead_client, open_pty
+from firmware_bridge.emulators.pty_pair import DeadClients, open_pty
 from firmware_bridge.emulators.tty_rate import baud_of
 
 TAP = struct.Struct("=qI")
@@ -28,7 +28,6 @@ TAP = struct.Struct("=qI")
 
 _READ_BYTES = 4096
 _IDLE_NS = 10_000_000  # on a quiet line servos still look at their load this often
-_QUIET_NS = 1_000_000_000
 _MCL_CURRENT, _MCL_FUTURE = 1, 2  # bits/mman.h: a servo has no pages that must first come from a disk
 _PRIORITY = 50  # below a control loop's 80, above everything that renders or infers
 
@@ -41,19 +40,19 @@ class Line:
         reads: Descriptor, non-blocking.
         writes: Likewise; the same one for a pty.
         baud: What the host has set the line to, bits a second.
-        forget: Called once a second while nothing is heard.
+        look: Called again and again, with what has been heard since.
     """
 
     reads: int
     writes: int
     baud: Callable[[], int]
-    forget: Callable[[], None]
+    look: Callable[[bytes], None]
 
 
 def make_pty() -> tuple[Line, str]:
     """Master side of a pty, and the path for a client."""
     master, slave = open_pty()
-    return Line(master, master, lambda: baud_of(master), lambda: forget_dead_client(slave)), os.ttyname(slave)
+    return Line(master, master, lambda: baud_of(master), DeadClients(slave).look), os.ttyname(slave)
 
 
 def make_pipes(stem: str) -> tuple[Line, str]:
@@ -62,7 +61,7 @@ def make_pipes(stem: str) -> tuple[Line, str]:
         os.mkfifo(stem + end)
     # Both ways each: a pipe without a reader, or a writer, would have an end.
     reads, writes = (os.open(stem + end, os.O_RDWR | os.O_NONBLOCK) for end in (".out", ".in"))
-    return Line(reads, writes, lambda: 1_000_000, lambda: None), stem
+    return Line(reads, writes, lambda: 1_000_000, lambda _: None), stem
 
 
 def serve(bus: ServoBus, line: Line, until_closed: int, wiretap: BinaryIO | None = None) -> None:
@@ -74,23 +73,20 @@ def serve(bus: ServoBus, line: Line, until_closed: int, wiretap: BinaryIO | None
         until_closed: A pipe the parent holds; end of file ends the loop.
         wiretap: Is given all that comes from the host, as records of `TAP`: time on CLOCK_MONOTONIC, length, bytes.
     """
-    heard_ns = time.monotonic_ns()
     while True:
         now_ns = time.monotonic_ns()
-        if now_ns - heard_ns >= _QUIET_NS:
-            line.forget()
-            heard_ns = now_ns
         due = bus.quiet_ns  # one wake-up a burst of replies: a USB adapter hands them over in one packet too
         wake = min(now_ns + _IDLE_NS if due is None else due, bus.next_event_ns or now_ns + _IDLE_NS)
         readable, _, _ = select.select([line.reads, until_closed], [], [], max(0.0, (wake - now_ns) * 1e-9))
         if until_closed in readable and not os.read(until_closed, _READ_BYTES):
             return
+        data = b""
         if line.reads in readable:
             data, now_ns = os.read(line.reads, _READ_BYTES), time.monotonic_ns()
-            heard_ns = now_ns
             bus.receive(data, now_ns, line.baud())
             if wiretap is not None:
                 wiretap.write(TAP.pack(now_ns, len(data)) + data)
+        line.look(data)
         reply = bus.transmit(time.monotonic_ns(), line.baud())
         if reply:
             with contextlib.suppress(BlockingIOError):  # nobody reads and the buffer is full: the bytes are lost

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from firmware_bridge.emulators.can_bus import CanBus
-from firmware_bridge.emulators.pty_pair import open_pty
+from firmware_bridge.emulators.pty_pair import QUIET_NS, DeadClients, open_pty
 from firmware_bridge.emulators.slcan import SlcanAdapter
 
 _READ_BYTES = 4096
@@ -35,6 +35,7 @@ class SlcanPorts:
         self.bus, self.adapters, self.links = bus, tuple(adapters), tuple(links)
         self.ports = [""] * len(self.adapters)
         self._ends: list[tuple[int, int] | None] = [None] * len(self.adapters)  # master and slave of each pty
+        self._clients: dict[int, DeadClients] = {}  # by master
         self._changing = threading.Lock()
         self._wake, self._waker = os.pipe()
         self._ending = False
@@ -48,6 +49,7 @@ class SlcanPorts:
         master, slave = open_pty()
         with self._changing:
             self._ends[index], self.ports[index] = (master, slave), os.ttyname(slave)
+            self._clients[master] = DeadClients(slave)
         os.write(self._waker, b"x")
         for link in self.links[index : index + 1]:
             link.unlink(missing_ok=True)
@@ -61,6 +63,8 @@ class SlcanPorts:
             adapter.bit_rate = adapter.data_bit_rate = 0
             adapter.outbox.clear()
             adapter.output.clear()
+            if ends is not None:
+                del self._clients[ends[0]]
             for end in ends or ():
                 os.close(end)
         os.write(self._waker, b"x")  # a pty that somebody still waits for does not hang up
@@ -83,7 +87,9 @@ class SlcanPorts:
                 plugged = [(a, ends[0]) for a, ends in zip(self.adapters, self._ends, strict=True) if ends is not None]
                 due = self.bus.next_due_ns
             full = [master for adapter, master in plugged if adapter.output]
-            wait = None if due is None else max(0.0, (due - time.monotonic_ns()) * 1e-9)
+            now_ns = time.monotonic_ns()
+            wake_ns = min(due or now_ns + QUIET_NS, now_ns + QUIET_NS)
+            wait = max(0.0, (wake_ns - now_ns) * 1e-9)
             with contextlib.suppress(OSError, ValueError):  # one that was unplugged meanwhile
                 readable, _, _ = select.select([self._wake, *(m for _, m in plugged)], full, [], wait)
                 if self._wake in readable:
@@ -94,8 +100,11 @@ class SlcanPorts:
     def _exchange(self) -> None:
         plugged = [(a, ends[0]) for a, ends in zip(self.adapters, self._ends, strict=True) if ends is not None]
         for adapter, master in plugged:
+            heard = b""
             with contextlib.suppress(BlockingIOError):
-                adapter.receive(os.read(master, _READ_BYTES), time.monotonic_ns())
+                heard = os.read(master, _READ_BYTES)
+                adapter.receive(heard, time.monotonic_ns())
+            self._clients[master].look(heard)
         self.bus.advance(time.monotonic_ns())
         for adapter, master in plugged:
             # What is not taken stays: nobody reads, and the adapter's memory fills up.

@@ -6,6 +6,15 @@
 
 enum { POLL_BYTES = 128 }; /* taken of each line in one poll, so that no line can keep a tick from being done */
 
+/* The tick that sees an order expired comes up to a tick later, and its goals are on the wire for a while. A tick that
+ * leaves no time for orders is none that arm_table.py writes. */
+static uint16_t longest_ms(uint32_t tick_us)
+{
+    const uint32_t spent_us = FIRMWARE_WIRE_US + tick_us;
+    const uint32_t left_ms = spent_us < FIRMWARE_SILENCE_US ? (FIRMWARE_SILENCE_US - spent_us) / 1000 : 0;
+    return left_ms > 0 ? (uint16_t)left_ms : 1;
+}
+
 void firmware_init(firmware *fw, const arm_table *arm, uint32_t now_us)
 {
     memset(fw, 0, sizeof *fw);
@@ -14,8 +23,7 @@ void firmware_init(firmware *fw, const arm_table *arm, uint32_t now_us)
     fw->begun_us = now_us;
     fw->starting = true;
     bridge_gate_init(&fw->gate, arm->count, arm->tick_us, arm_config(arm));
-    /* The tick that sees an order expired comes up to a tick later, and its goals are on the wire for a while. */
-    bridge_gate_cap_expiry(&fw->gate, (uint16_t)((FIRMWARE_SILENCE_US - FIRMWARE_WIRE_US - arm->tick_us) / 1000));
+    bridge_gate_cap_expiry(&fw->gate, longest_ms(arm->tick_us));
     bridge_parser_init(&fw->parser);
     servo_bus_init(&fw->bus, arm);
     motion_rest(&fw->motion, arm, fw->drives.goals);

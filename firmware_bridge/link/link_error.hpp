@@ -15,6 +15,7 @@ struct Error : std::runtime_error {
         wrong,        // it is something else: not a terminal, not a CAN interface, not an slcan adapter
         unsupported,  // the kernel, the driver or the adapter cannot do what is asked
         down,         // the interface is switched off
+        bus_off,      // its controller has left the bus after too many errors
         broken,       // anything else the system said
     };
 

@@ -76,9 +76,24 @@ std::optional<long> opener(const struct stat& device) {
     return found;
 }
 
+// Whether the USB device that a port is on has a serial number.
+bool has_serial_number(const fs::path& device, const fs::path& system) {
+    std::error_code error;
+    fs::path at = fs::canonical(system / "class/tty" / device.filename() / "device", error);
+    // Its interface, and of some adapters the port itself, are below the USB device.
+    for (; !error && at.has_relative_path(); at = at.parent_path()) {
+        if (fs::exists(at / "idVendor", error)) {
+            std::ifstream file(at / "serial");
+            std::string number;
+            return std::getline(file, number) && !number.empty();
+        }
+    }
+    return false;
+}
+
 }  // namespace
 
-std::string stable_name(const std::string& path, const std::string& by_id) {
+std::string stable_name(const std::string& path, const std::string& devices, const std::string& system) {
     std::error_code error;
     if (fs::is_symlink(path, error)) {
         return path;
@@ -87,8 +102,11 @@ std::string stable_name(const std::string& path, const std::string& by_id) {
     if (error) {
         return path;
     }
+    // Adapters of one make without a serial number all have one name in by-id, which leads to another of them when the
+    // one that it led to is unplugged. In by-path the name is that of the socket.
+    const fs::path names = fs::path(devices) / "serial" / (has_serial_number(device, system) ? "by-id" : "by-path");
     std::string best;
-    look_through(by_id, [&](const fs::path& entry) {
+    look_through(names, [&](const fs::path& entry) {
         std::error_code dangling;
         const std::string name = entry;
         if (fs::canonical(entry, dangling) == device && (best.empty() || name < best)) {

@@ -5,9 +5,11 @@
 
 namespace edgearm::link {
 
-// The name under which the adapter at `path` is found again when it was unplugged: the link in `by_id` that leads to
-// the same device. A `path` that is a link itself was chosen by somebody and is kept, as is one that nothing leads to.
-std::string stable_name(const std::string& path, const std::string& by_id = "/dev/serial/by-id");
+// The name under which the adapter at `path` is found again when it was unplugged: the link in DEVICES/serial/by-id
+// that leads to the same device, or in by-path when the adapter has no serial number. A `path` that is a link itself
+// was chosen by somebody and is kept, as is one that nothing leads to.
+std::string stable_name(const std::string& path, const std::string& devices = "/dev",
+                        const std::string& system = "/sys");
 
 // The process that holds the port, for a person: "process 812 (picocom)". Empty when the system does not tell.
 std::string holder_of(const std::string& path);

@@ -121,9 +121,11 @@ SerialPort::SerialPort(std::string path, int baud) : path_(std::move(path)), sta
         throw refusal(path_, reason);
     }
     ::ioctl(file_, TIOCEXCL);
-    ::cfmakeraw(&settings);
-    settings.c_cflag |= CLOCAL | CREAD;
-    settings.c_cflag &= ~static_cast<tcflag_t>(CRTSCTS | HUPCL);
+    // Whole words: cfmakeraw leaves flow control, parity and stop bits as the program before has set them.
+    settings.c_iflag = 0;
+    settings.c_oflag = 0;
+    settings.c_lflag = 0;
+    settings.c_cflag = CS8 | CREAD | CLOCAL;
     settings.c_cc[VMIN] = 0;
     settings.c_cc[VTIME] = 0;
     ::cfsetspeed(&settings, speed);

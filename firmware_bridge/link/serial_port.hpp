@@ -18,7 +18,8 @@ public:
 
     const std::string& path() const noexcept override { return path_; }
     // The name to open this adapter by next time. An adapter that was unplugged may come back as another ttyUSB, and
-    // another may get its number: its name in /dev/serial/by-id stays. `path` itself where there is none.
+    // another may get its number: its name in /dev/serial/by-id stays, or without a serial number that of its socket in
+    // by-path. `path` itself where there is none.
     const std::string& stable_path() const noexcept { return stable_path_; }
     // The driver was told not to gather bytes before it hands them over. A USB adapter that does gather adds up to
     // 16 ms to every reply.

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "link_error.hpp"
@@ -27,6 +28,9 @@ using Cause = Error::Cause;
 
 // The kernel says that an interface's queue is full and has no way to wait for room in it.
 constexpr long kQueuePause = 100'000;
+// The kernel may take a second to say of an interface that has just come up, or back to the bus, that it is running.
+constexpr int kCarrierTries = 60;
+constexpr timespec kCarrierPause{0, 20'000'000};
 
 Error kernel_without_can(int reason) {
     return {Cause::unsupported, "this kernel has no CAN sockets", "the modules can and can_raw", std::strerror(reason),
@@ -86,10 +90,16 @@ void SocketCanLink::open(const std::string& interface) {
                     "hardware type " + std::to_string(request.ifr_hwaddr.sa_family),
                     "name a CAN interface (ip -brief link show type can)");
     }
-    require(::ioctl(file_, SIOCGIFFLAGS, &request), "ask for the flags of");
-    if ((request.ifr_flags & IFF_UP) == 0) {
-        throw Error(Cause::down, "CAN interface " + interface + " is switched off", "an interface that is up", "down",
-                    "as root: ip link set " + interface + " up type can bitrate 1000000");
+    for (int attempt = 1;; ++attempt) {
+        require(::ioctl(file_, SIOCGIFFLAGS, &request), "ask for the flags of");
+        const std::optional<Error> problem = out_of_use(interface, request.ifr_flags);
+        if (!problem) {
+            break;
+        }
+        if (problem->cause != Cause::bus_off || attempt == kCarrierTries) {
+            throw *problem;
+        }
+        ::nanosleep(&kCarrierPause, nullptr);
     }
     require(::ioctl(file_, SIOCGIFMTU, &request), "ask for the frame size of");
     if (config_.fd && request.ifr_mtu < static_cast<int>(CANFD_MTU)) {

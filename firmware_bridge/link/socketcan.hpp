@@ -16,7 +16,7 @@ struct SocketCanConfig {
 class SocketCanLink final : public CanLink {
 public:
     // Opens the interface. Throws Error: a kernel without CAN, no such interface, another kind of interface, one that
-    // is switched off or cannot carry CAN FD.
+    // is switched off, off the bus, or cannot carry CAN FD.
     explicit SocketCanLink(std::string interface, SocketCanConfig config = {});
     ~SocketCanLink() override;
     SocketCanLink(const SocketCanLink&) = delete;

@@ -1,6 +1,7 @@
 #include "socketcan_frames.hpp"
 
 #include <linux/can/error.h>
+#include <net/if.h>
 
 #include <algorithm>
 
@@ -45,6 +46,20 @@ bool from_kernel(const canfd_frame& raw, std::size_t size, CanFrame& frame) noex
 
 bool is_error_report(const canfd_frame& raw) noexcept {
     return (raw.can_id & CAN_ERR_FLAG) != 0;
+}
+
+std::optional<Error> out_of_use(const std::string& interface, int flags) {
+    if ((flags & IFF_UP) == 0) {
+        return Error(Error::Cause::down, "CAN interface " + interface + " is switched off", "an interface that is up",
+                     "down", "as root: ip link set " + interface + " up type can bitrate 1000000");
+    }
+    if ((flags & IFF_RUNNING) == 0) {
+        return Error(Error::Cause::bus_off, "CAN interface " + interface + " is off the bus (bus-off)",
+                     "a controller that takes part in the bus", "up, without a carrier",
+                     "check wiring, termination and bit rate, then as root: ip link set " + interface +
+                         " type can restart, or ip link set " + interface + " down, then up");
+    }
+    return std::nullopt;
 }
 
 BusState state_after(const canfd_frame& report, BusState before) noexcept {

@@ -108,7 +108,7 @@ static void restarts(int servo, int dead_ticks, int32_t sunk)
 {
     emulated_servo *of = &arm.line.servos[servo];
     of->deaf = true;
-    runs(dead_ticks * TICK);
+    runs((uint32_t)dead_ticks * TICK);
     of->deaf = false;
     of->position += sunk;
     servo_restart(of);

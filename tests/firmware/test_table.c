@@ -72,15 +72,15 @@ static void the_hash_is_of_these_bytes_in_this_order(void)
 }
 
 /* Of the 20 ms of silence: what remains for an order, in whole milliseconds, when the tick that sees it over and the
- * wire have had their time. */
+ * wire have had their time. A table that leaves none of them does not get any more for that. */
 static void an_order_lives_as_long_as_its_tick_allows(void)
 {
-    for (uint32_t tick_us = 1000; tick_us <= 10000; ++tick_us) {
+    for (uint32_t tick_us = 1000; tick_us <= 20000; ++tick_us) {
         table.tick_us = (uint16_t)tick_us;
         power_on(2048);
         const uint32_t most_us = arm.fw.gate.max_expiry_ms * 1000u;
         const uint32_t least_us = FIRMWARE_SILENCE_US - FIRMWARE_WIRE_US - tick_us;
-        REQUIRE(most_us <= least_us && most_us + 1000 > least_us);
+        REQUIRE(tick_us > 18000 ? most_us == 1000 : most_us <= least_us && most_us + 1000 > least_us);
         power_off();
     }
     table.tick_us = TICK;

@@ -105,6 +105,24 @@ TEST_CASE("a reset in mid-run is a stop: nothing is armed by itself, and the wor
     }
 }
 
+TEST_CASE("a second reset is heard at once, whatever the uptime before it, and torque can be switched off") {
+    for (const std::uint32_t uptime_us : {150'000u, 3'000'000u}) {
+        Bench bench;
+        bench.in_motion();
+        bench.machine.reset(false);
+        bench.cycles(static_cast<int>(uptime_us / kTickUs));
+        bench.machine.reset(false);
+        bench.cycles(5);
+        const std::uint64_t replies = bench.stats.replies;
+        CHECK(bench.machine.now_us < 100'000);
+        bench.cycles(5);
+        CHECK(bench.stats.replies >= replies + 5);
+        CHECK(bench.stats.stray == 0);
+        CHECK(bench.link->release());
+        CHECK(!bench.machine.any_torque());
+    }
+}
+
 TEST_CASE("a silent microcontroller is named, and what is not heard is not commanded") {
     Bench bench;
     bench.in_motion();
@@ -183,6 +201,18 @@ TEST_CASE("a state that comes again is no news") {
     CHECK(bench.machine.sent <= sent + BRIDGE_SERIAL_MAX_FRAME);
     CHECK(bench.loop.published().state == State::fault);
     CHECK(bench.controller() == "the microcontroller is silent");
+}
+
+TEST_CASE("nor is one without a session") {
+    Bench bench;
+    bench.machine.reset(false);
+    bench.cycles(50);
+    bench.machine.stuck = true;
+    bench.cycles(1, 2 * kStep);
+    const std::uint64_t replies = bench.stats.replies;
+    bench.cycles(10, 2 * kStep);
+    CHECK(bench.stats.replies == replies);
+    CHECK(bench.stats.stray >= 10);
 }
 
 TEST_CASE("a line that is gone is told as that") {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -58,6 +59,39 @@ std::optional<Error> refusal(const std::string& path, int baud = SerialPort::kSe
     return std::nullopt;
 }
 
+// /dev and /sys of a machine on which ptys are USB adapters.
+struct FakeMachine {
+    Folder folder;
+    const std::string devices = folder.path() / "dev";
+    const std::string system = folder.path() / "sys";
+
+    // A name in `by`, "id" or "path", that leads to a port.
+    std::string name(const std::string& by, const std::string& name, const std::string& port) const {
+        const std::string link = devices + "/serial/by-" + by + "/" + name;
+        std::filesystem::create_directories(std::filesystem::path(link).parent_path());
+        std::filesystem::create_symlink(port, link);
+        return link;
+    }
+    // The port's adapter in a hub, which has a serial number whatever the adapter has.
+    void plug(const std::string& port, const std::string& serial) const {
+        const std::filesystem::path tty = std::filesystem::path(port).filename();
+        const std::filesystem::path hub = system + "/devices/usb1/1-1";
+        const std::filesystem::path device = hub / ("1-1." + tty.string());
+        const std::filesystem::path interface = device / "1:1.0" / tty;
+        std::filesystem::create_directories(interface);
+        const std::filesystem::path named = system + "/class/tty/" + tty.string();
+        std::filesystem::create_directories(named);
+        std::filesystem::create_symlink(interface, named / "device");
+        std::ofstream(hub / "idVendor") << "1d6b\n";
+        std::ofstream(hub / "serial") << "0000:00:14.0\n";
+        std::ofstream(device / "idVendor") << "1a86\n";
+        if (!serial.empty()) {
+            std::ofstream(device / "serial") << serial << "\n";
+        }
+    }
+    std::string stable_name(const std::string& path) const { return link::stable_name(path, devices, system); }
+};
+
 }  // namespace
 
 TEST_CASE("serial: every byte passes both ways, unchanged, at the rate that was asked for") {
@@ -75,6 +109,27 @@ TEST_CASE("serial: every byte passes both ways, unchanged, at the rate that was 
     CHECK((test::emulated() || ::cfgetospeed(&settings) == B1000000));
     CHECK((settings.c_lflag & (ICANON | ECHO | ISIG)) == 0);
     CHECK(!port.low_latency());  // a pty gathers nothing and knows no such setting
+}
+
+TEST_CASE("serial: nothing of what another program had set is left") {
+    Pty pty;
+    const int other = ::open(pty.path().c_str(), O_RDWR | O_NOCTTY);
+    REQUIRE(other >= 0);
+    termios odd{};
+    REQUIRE(::tcgetattr(other, &odd) == 0);
+    odd.c_iflag |= IXON | IXOFF | IXANY | INPCK | ISTRIP | IGNPAR | IMAXBEL | IUTF8;
+    odd.c_oflag |= OPOST | ONLCR | XTABS;
+    odd.c_lflag |= NOFLSH | TOSTOP | ECHOCTL;
+    odd.c_cflag |= CSTOPB | PARODD | CMSPAR | CRTSCTS | HUPCL;
+    REQUIRE(::tcsetattr(other, TCSANOW, &odd) == 0);
+    const SerialPort port(pty.path());
+    termios settings{};
+    REQUIRE(::tcgetattr(other, &settings) == 0);
+    CHECK(settings.c_iflag == 0);
+    CHECK(settings.c_oflag == 0);
+    CHECK(settings.c_lflag == 0);
+    CHECK((settings.c_cflag & ~static_cast<tcflag_t>(CBAUD | CIBAUD)) == (CS8 | CREAD | CLOCAL));
+    ::close(other);
 }
 
 TEST_CASE("serial: silence, no waiting, a deadline that has passed, and what was thrown away are not a hang-up") {
@@ -189,21 +244,21 @@ TEST_CASE("serial: one at a time, and the other one is named") {
 }
 
 TEST_CASE("serial: an adapter that comes back as another port is found by its stable name") {
-    Folder folder;
-    const std::string by_id = folder.path() / "by-id";
-    std::filesystem::create_directory(by_id);
-    const std::string name = by_id + "/usb-Some_Adapter_0001-if00";
+    const FakeMachine machine;
     auto first = std::make_unique<Pty>();
     Pty bystander;
-    std::filesystem::create_symlink(first->path(), name);
-    std::filesystem::create_symlink(bystander.path(), by_id + "/usb-Other_Adapter_0002-if00");
-    std::filesystem::create_symlink("/dev/ttyNONE", by_id + "/usb-A_Dead_Link");
+    machine.plug(first->path(), "0001");
+    machine.plug(bystander.path(), "0002");
+    const std::string name = machine.name("id", "usb-Some_Adapter_0001-if00", first->path());
+    machine.name("id", "usb-Other_Adapter_0002-if00", bystander.path());
+    machine.name("id", "usb-A_Dead_Link", "/dev/ttyNONE");
+    machine.name("path", "pci-0000:00:14.0-usb-0:1.1:1.0", first->path());
 
-    const std::string stable = link::stable_name(first->path(), by_id);
+    const std::string stable = machine.stable_name(first->path());
     CHECK(stable == name);
-    CHECK(link::stable_name(name, by_id) == name);
-    CHECK(link::stable_name("/dev/ttyNONE", by_id) == "/dev/ttyNONE");
-    CHECK(link::stable_name(first->path(), by_id + "-not") == first->path());
+    CHECK(machine.stable_name(name) == name);
+    CHECK(machine.stable_name("/dev/ttyNONE") == "/dev/ttyNONE");
+    CHECK(link::stable_name(first->path(), machine.devices + "-not", machine.system) == first->path());
 
     auto port = std::make_unique<SerialPort>(stable);
     CHECK(port->stable_path() == name);
@@ -220,6 +275,23 @@ TEST_CASE("serial: an adapter that comes back as another port is found by its st
     port = std::make_unique<SerialPort>(stable);
     second.say("back");
     CHECK(read_some(*port, 4) == "back");
+}
+
+TEST_CASE("serial: two adapters that only their sockets tell apart are found by those") {
+    const FakeMachine machine;
+    const Pty left;
+    const Pty right;
+    const Pty builtin;
+    machine.plug(left.path(), "");
+    machine.plug(right.path(), "");
+    const std::string shared = machine.name("id", "usb-1a86_USB_Serial-if00-port0", left.path());
+    CHECK(machine.stable_name(left.path()) == left.path());  // by its number, rather than by what may become another's
+    const std::string left_socket = machine.name("path", "pci-0000:00:14.0-usb-0:1:1.0-port0", left.path());
+    const std::string right_socket = machine.name("path", "pci-0000:00:14.0-usb-0:2:1.0-port0", right.path());
+    CHECK(machine.stable_name(left.path()) == left_socket);
+    CHECK(machine.stable_name(right.path()) == right_socket);
+    CHECK(machine.stable_name(shared) == shared);  // somebody chose it
+    CHECK(machine.stable_name(builtin.path()) == builtin.path());
 }
 
 TEST_CASE("serial: reading and writing allocate nothing") {

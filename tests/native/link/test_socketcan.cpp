@@ -1,6 +1,10 @@
 // What of SocketCAN needs no kernel that knows CAN; the rest is tests/native/vcan, which brings a kernel of its own.
 #include <doctest/doctest.h>
 #include <linux/can/error.h>
+#include <net/if.h>
+
+#include <optional>
+#include <string>
 
 #include "frames.hpp"
 #include "link_error.hpp"
@@ -58,6 +62,23 @@ TEST_CASE("socketcan: the controller's state from its reports") {
     CHECK(report(CAN_ERR_BUSOFF, 0, BusState::passive) == BusState::off);
     CHECK(report(CAN_ERR_ACK, 0, BusState::off) == BusState::off);
     CHECK(report(CAN_ERR_RESTARTED, 0, BusState::off) == BusState::active);
+}
+
+TEST_CASE("socketcan: an interface that is down, or off the bus before anybody listens, is told by its flags") {
+    const auto cause = [](int flags) {
+        const auto error = out_of_use("can0", flags);
+        return error ? std::optional(error->cause) : std::nullopt;
+    };
+    CHECK(!out_of_use("can0", IFF_UP | IFF_RUNNING | IFF_NOARP));
+    CHECK(cause(0) == Error::Cause::down);
+    CHECK(cause(IFF_RUNNING) == Error::Cause::down);
+    CHECK(cause(IFF_NOARP) == Error::Cause::down);
+    CHECK(cause(IFF_UP | IFF_NOARP) == Error::Cause::bus_off);
+    const auto off = out_of_use("can0", IFF_UP);
+    CHECK(off->what() == std::string("CAN interface can0 is off the bus (bus-off)"));
+    CHECK(off->fix.find("ip link set can0 type can restart") != std::string::npos);
+    CHECK(off->fix.find("ip link set can0 down") != std::string::npos);
+    CHECK(out_of_use("can0", 0)->fix.find("ip link set can0 up") != std::string::npos);
 }
 
 TEST_CASE("socketcan: an interface that cannot be opened says what to do") {

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -24,9 +26,10 @@
 #include "firmware.h"
 #include "hal.h"
 
-enum { WATCHDOG_US = 400000, LOOK_US = 20000, FAILED = 1, USAGE = 2 };
+enum { WATCHDOG_US = 400000, LOOK_US = 20000, QUIET_US = 1000000, FAILED = 1, USAGE = 2 };
 
 static int upward_port;
+static int slave = -1; /* of the pty that is the upward port */
 static int bus_port;
 static bool pressed;
 static bool by_watchdog;
@@ -119,6 +122,22 @@ static void push_buttons(void)
     }
 }
 
+/* A client that was killed has left its exclusive use behind, which a pty keeps as long as anybody has it open: others
+ * than root could not open it again. One that lives, however quiet, is told by the lock that it holds. */
+static void forget_dead_client(void)
+{
+    static uint32_t last_us;
+    const uint32_t real_us = now_us();
+    if (slave < 0 || real_us - upward_us < QUIET_US || real_us - last_us < QUIET_US) {
+        return;
+    }
+    last_us = real_us;
+    if (flock(slave, LOCK_EX | LOCK_NB) == 0) {
+        ioctl(slave, TIOCNXCL);
+        flock(slave, LOCK_UN);
+    }
+}
+
 /* Not all servos have answered the last question, and those that will still have time. */
 static bool servos_late(uint32_t real_us)
 {
@@ -169,6 +188,7 @@ static void run(void)
             fprintf(stderr, "the servo bus is gone: connect its adapter and start again\n");
             exit(FAILED);
         }
+        forget_dead_client();
         clock_us = next_us(clock_us, now_us());
         firmware_poll(&fw, clock_us);
     }
@@ -230,7 +250,7 @@ static int make_pty(void)
         perror("no pty");
         exit(FAILED);
     }
-    open_raw(ptsname(master));
+    slave = open_raw(ptsname(master));
     fcntl(master, F_SETFL, O_NONBLOCK);
     printf("%s\n", ptsname(master));
     fflush(stdout);

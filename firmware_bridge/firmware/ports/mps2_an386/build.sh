@@ -4,6 +4,12 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bridge=$here/../../..
+# As CMakeLists.txt does it: two ends with different wire headers must refuse each other.
+wire=$(sha256sum "$bridge/codec/bridge_wire.h" | cut -c 1-8)
+grep -q "BRIDGE_PROTOCOL UINT32_C(0x$wire)" "$bridge/codec/bridge.h" || {
+    echo "bridge_wire.h has changed: set BRIDGE_PROTOCOL in bridge.h to 0x$wire" >&2
+    exit 1
+}
 mkdir -p "${1:-build/firmware}"
 cd "${1:-build/firmware}"
 rm -f ./*.o ./*.su
