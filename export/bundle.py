@@ -95,6 +95,8 @@ def build(
     backend = open_backend(policy, 1, "onnx")
     horizon = backend.outputs["chunk"][1][1] if "chunk" in backend.outputs else 0
     said = read_graph(policy)
+    if "call" in backend.inputs:  # one without calls does not depend on what the API's tokens mean
+        _same_api(policy, said.api_hash or api.hash, api)
     rates = Rates(horizon=horizon, **{"target_hz": TARGET_HZ, **said.pace, **dict(pace or {})})
     ours = backend.inputs.keys() & {"front", "wrist", "call"} == {"front", "wrist", "call"}
     images = Images(
@@ -227,11 +229,14 @@ def _report(path: Path, api: RobotApi) -> dict[str, Any]:
     if not path.is_file():
         return {}
     report = read_object(path)
-    made_for = report.get("api_hash", api.hash)
+    _same_api(path, str(report.get("api_hash", api.hash)), api)
+    return report
+
+
+def _same_api(path: Path, made_for: str, api: RobotApi) -> None:
     if made_for != api.hash:
         fix = "train and export it again with this API"
-        raise BundleError(f"{path} was exported for another robot API", expected=api.hash, got=str(made_for), fix=fix)
-    return report
+        raise BundleError(f"{path} was exported for another robot API", expected=api.hash, got=made_for, fix=fix)
 
 
 def _versions() -> dict[str, str]:

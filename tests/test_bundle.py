@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 from full_disk import files_at_most
 from test_policy import write_graph
@@ -136,6 +137,20 @@ def test_a_part_trained_for_another_api_is_refused(parts: Path, capsys: pytest.C
     (parts / "planner/planner.json").write_text(json.dumps({"api_hash": "0" * 64}))
     assert bundle_command(parts) == 2
     assert "another robot API" in capsys.readouterr().err
+
+
+def test_a_policy_trained_for_another_api_is_refused(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The graph itself says what it was trained for; its report does not."""
+    graph = onnx.load(parts / "policy.onnx")
+    onnx.helper.set_model_props(graph, {"api_hash": "0" * 64})
+    onnx.save(graph, parts / "policy.onnx")
+    assert bundle_command(parts) == 2
+    error = capsys.readouterr().err
+    assert "policy.onnx was exported for another robot API" in error
+    assert API.hash in error
+    onnx.helper.set_model_props(graph, {"api_hash": API.hash})
+    onnx.save(graph, parts / "policy.onnx")
+    assert bundle_command(parts) == 0
 
 
 @pytest.mark.parametrize(
