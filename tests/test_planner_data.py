@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from edge.api import Outcome
-from edge.planner.prompt import SPECIAL_TOKENS, answer_ids, prefix_ids, suffix_ids
+from edge.planner.prompt import SPECIAL_TOKENS, answer_ids, fingerprint, prefix_ids, suffix_ids
 from edge.tabletop import API
+from export.errors import ExportError
+from export.planner import training_facts
 from learning.planner.decide import Decider, Situation
 from learning.planner.evaluate import Score
 from learning.planner.language import Lessons, collate_rows
@@ -327,6 +329,17 @@ def test_a_saved_planner_decides_the_same(tmp_path: Path, studio, small, tokeniz
     model, read = load_planner(tmp_path)
     assert Decider(model, read).decide(asked) == Decider(small.eval(), tokenizer).decide(asked)
     assert model.config.text_config.architectures == ["LlamaForCausalLM"]
+
+
+def test_a_saved_planner_says_for_which_prompt_it_was_trained(
+    tmp_path: Path, small, tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_planner(tmp_path, small, tokenizer, {"seed": 0})
+    facts = training_facts(tmp_path, API)
+    assert (facts["api_hash"], facts["prompt"], facts["seed"]) == (API.hash, fingerprint(API), 0)
+    monkeypatch.setattr("export.planner.fingerprint", lambda api: "of a later prompt.py")
+    with pytest.raises(ExportError, match="another prompt"):
+        training_facts(tmp_path, API)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (95, 100)])
