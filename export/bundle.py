@@ -26,6 +26,7 @@ from edge.manifest import (
     PolicyPart,
     Rates,
     Tensor,
+    check_ranges,
     load,
     sha256,
 )
@@ -78,7 +79,7 @@ def build(
         seed: Seed of their training.
 
     Raises:
-        BundleError: A file is missing, or was exported for another API; or the disk is full.
+        BundleError: A file is missing, or was exported for another API; a number is out of range; or the disk is full.
         PolicyError: The graph does not follow the contract of docs/architecture.md.
     """
     sources = {"policy.onnx": policy}
@@ -104,6 +105,7 @@ def build(
         int(reports.get("planner", {}).get("image_size", PLANNER_IMAGE)),
     )
     Policy(backend, rates, images)  # refuses a graph that breaks the contract
+    check_ranges(rates, monitor or MonitorNumbers(), "the bundle")
     manifest = Manifest(
         format=FORMAT,
         api_hash=api.hash,

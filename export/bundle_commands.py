@@ -61,6 +61,7 @@ def _bundle_arguments(parser: ArgumentParser) -> None:
 
 
 def _run_bundle(arguments: Namespace) -> int:
+    _check_threads(arguments)  # before anything is written
     results = {}
     if arguments.results is not None:
         results = read_object(arguments.results)
@@ -89,6 +90,11 @@ def _card_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="to measure with (default: %(default)s)")
 
 
+def _check_threads(arguments: Namespace) -> None:
+    if arguments.threads < 1:
+        raise BundleError("--threads cannot be used", expected="1 or more", got=str(arguments.threads))
+
+
 def _path_argument(parser: ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="DIR", help="the bundle, e.g. models/reference")
 
@@ -106,8 +112,7 @@ def _card(bundle: Bundle, arguments: Namespace) -> Card:
     from export.card.measure import measure
     from export.card.reading import read_card
 
-    if arguments.threads < 1:
-        raise BundleError("--threads cannot be used", expected="1 or more", got=str(arguments.threads))
+    _check_threads(arguments)
     bundle.verify()
     measured: Measured | str = "--no-latency was given"
     if not arguments.no_latency:

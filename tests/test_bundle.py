@@ -163,6 +163,35 @@ def test_a_monitor_number_that_cannot_be_used_is_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--replan-every", "0", "replan_every"),
+        ("--replan-every", "-1", "replan_every"),
+        ("--replan-every", "17", "1 to 16"),
+        ("--lead", "-1", "lead"),
+        ("--lead", "16", "0 to 15"),
+        ("--monitor", "held_above=nan", "held_above"),
+        ("--monitor", "rest_for_s=inf", "rest_for_s"),
+        ("--monitor", "empty_for_s=-1", "empty_for_s"),
+        ("--monitor", "finished_probability=1.5", "0 to 1"),
+        ("--threads", "0", "--threads"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_before_anything_is_written(
+    parts: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, words: str
+) -> None:
+    assert bundle_command(parts, option, value) == 2
+    assert words in capsys.readouterr().err
+    assert not (parts / "out").exists()
+
+
+@pytest.mark.parametrize(("every", "lead"), [("1", "0"), ("16", "15")])
+def test_the_ends_of_the_ranges_are_within(parts: Path, every: str, lead: str) -> None:
+    assert bundle_command(parts, "--replan-every", every, "--lead", lead) == 0
+    assert (parts / "out/reference").is_dir()
+
+
 def test_the_reference_bundle_says_nothing_of_the_machine_that_made_it() -> None:
     for path in (Path(__file__).resolve().parents[1] / "models/reference").iterdir():
         data = path.read_bytes()
