@@ -218,13 +218,42 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         BundleError: It cannot be read, or holds something else.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise BundleError(f"cannot read {path}", expected="a JSON object", got=str(problem)) from problem
+    found = _json(path, "a JSON object")
     if not isinstance(found, dict):
         raise BundleError(f"cannot read {path}", expected="a JSON object", got=f"a {type(found).__name__}")
     return found
+
+
+def _json(path: Path, expected: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BundleError(f"cannot read {path}", expected=expected, got=str(problem)) from problem
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """How well a bundle did: a JSON object as it is, or counted from the episodes of `python -m learning.evaluate`.
+
+    Raises:
+        BundleError: It cannot be read, or is neither.
+    """
+    found = _json(path, "a JSON object, or the list of episodes that `python -m learning.evaluate --out` writes")
+    if isinstance(found, dict):
+        return found
+    counted: dict[str, Any] = {}
+    for number, row in enumerate(found if isinstance(found, list) else [found]):
+        cell, kind, success = (row.get(key) if isinstance(row, dict) else None for key in ("cell", "kind", "success"))
+        if not (isinstance(cell, str) and isinstance(kind, str) and isinstance(success, bool)):
+            raise BundleError(
+                f"cannot use {path} as results",
+                expected="a JSON object, or a list of episodes with cell, kind and success",
+                got=f"element {number}: {str(row)[:80]}" if isinstance(found, list) else f"a {type(found).__name__}",
+                fix="give what `python -m learning.evaluate --out` wrote",
+            )
+        count = counted.setdefault(cell, {}).setdefault(kind, {"n": 0, "done": 0})
+        count["n"] += 1
+        count["done"] += success
+    return counted
 
 
 def _report(path: Path, api: RobotApi) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from test_policy import write_graph
 from edge.manifest import MANIFEST, load
 from edge.tabletop import API
 from export.__main__ import main
+from learning import evaluate
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -55,6 +58,17 @@ def test_a_bundle_is_made_verified_and_shown(parts: Path, capsys: pytest.Capture
     shown = capsys.readouterr().out
     assert "97 / 100" in shown
     assert "command/joint/" in shown
+
+
+def test_the_episodes_of_an_evaluation_are_counted(parts: Path) -> None:
+    """What `learning.evaluate --out` writes; our own episodes give the counts that the reference bundle carries."""
+    assert bundle_command(parts, "--results", str(ROOT / "docs/results.json")) == 0
+    made = load(parts / "out/reference").manifest.results
+    reference = load(ROOT / "models/reference").manifest.results
+    assert {cell: made[cell] for cell in reference} == reference
+    evaluate.write(parts / "one.json", [evaluate.Score("both", "put", 0, False, False, False, 6.0, "lost", ())])
+    assert bundle_command(parts, "--results", str(parts / "one.json")) == 0
+    assert load(parts / "out/reference").manifest.results == {"both": {"put": {"n": 1, "done": 0}}}
 
 
 def test_a_damaged_bundle_does_not_verify(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +207,7 @@ def test_the_ends_of_the_ranges_are_within(parts: Path, every: str, lead: str) -
 
 
 def test_the_reference_bundle_says_nothing_of_the_machine_that_made_it() -> None:
-    for path in (Path(__file__).resolve().parents[1] / "models/reference").iterdir():
+    for path in (ROOT / "models/reference").iterdir():
         data = path.read_bytes()
         for mark in (b'File "/', b"site-packages", b"/home/", b"/root/"):
             assert mark not in data, path
