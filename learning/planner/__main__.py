@@ -63,6 +63,7 @@ def _train(chosen: argparse.Namespace) -> int:
         start = packaged() if chosen.start == "smollm2" else Path(chosen.start)
     trainer = Trainer(Plan(chosen.out, chosen.seed, chosen.length, chosen.steps, start=start, **batch))
     trainer.run()
+    trainer.studio.begin(np.random.default_rng([chosen.seed, 97]))  # the same cases, however often it was interrupted
     save_cases(chosen.out / "cases.npz", cases(trainer.studio, CASES))
     trainer.close()
     return 0
