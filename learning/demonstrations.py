@@ -237,12 +237,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m learning.demonstrations", description=__doc__)
     parser.add_argument(
-        "--out", type=Path, default=Path("data/tabletop"), help="dataset directory (LeRobotDataset v3.0)"
+        "--out",
+        type=Path,
+        default=Path("data/tabletop"),
+        help="dataset directory, LeRobotDataset v3.0 (default: %(default)s)",
     )
-    parser.add_argument("--episodes", type=int, default=1600, help="tasks to demonstrate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--episodes", type=int, default=1600, help="tasks to demonstrate (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: every core)")
     args = parser.parse_args(arguments)
+    for name, least in (("episodes", 1), ("seed", 0), ("workers", 1)):
+        if (value := getattr(args, name)) < least:
+            parser.error(f"--{name}: {least} or more, not {value}")
     try:
         kept = generate(args.out, episodes=args.episodes, seed=args.seed, workers=args.workers)
     except EdgeError as error:

@@ -229,6 +229,15 @@ def test_the_command_writes_the_graph_and_its_report(
     assert sorted(path.name for path in out.parent.iterdir()) == ["policy.json", "policy.onnx"]
 
 
+def test_a_graph_is_not_written_where_its_report_goes(
+    model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save(model, tmp_path / "policy.onnx")
+    assert main(["precision", "--policy", str(tmp_path / "policy.onnx"), "--out", str(tmp_path / "x.json")]) == 2
+    assert "x.onnx" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.onnx"]
+
+
 @pytest.mark.parametrize("size", [100, 20_000])
 def test_a_disk_that_fills_leaves_the_older_graph_and_its_report(
     model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
