@@ -215,14 +215,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m learning.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, default=Path("models/reference"))
-    parser.add_argument("--cells", default="both,both-no-memory,planner,policy", help="which rows, by comma")
-    parser.add_argument("--episodes", type=int, default=100, help="scenes per task and cell")
+    parser.add_argument("--bundle", type=Path, default=Path("models/reference"), help="(default: %(default)s)")
+    parser.add_argument(
+        "--cells", default="both,both-no-memory,planner,policy", help="which rows, by comma (default: %(default)s)"
+    )
+    parser.add_argument("--episodes", type=int, default=100, help="scenes per task and cell (default: %(default)s)")
     parser.add_argument(
         "--first", type=int, default=0, help="number of the first scene; choose with others than you report"
     )
     parser.add_argument("--flat", type=Path, help="checkpoint directory of the flat policy")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: every core)")
     parser.add_argument("--out", type=Path, help="write every episode as JSON, as they are done")
     args = parser.parse_args(arguments)
     cells = args.cells.split(",")
