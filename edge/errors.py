@@ -20,9 +20,17 @@ class EdgeError(Exception):
         self.what, self.expected, self.got, self.fix = what, expected, got, fix
         super().__init__(what, expected, got, fix)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """So that one raised in a worker process arrives as itself; by default its words would be given by position."""
+        return _again, (type(self), self.what, self.expected, self.got, self.fix)
+
     def __str__(self) -> str:
         rows = (("expected", self.expected), ("got", self.got), ("fix", self.fix))
         return "\n".join([self.what, *(f"  {name}: {text}" for name, text in rows if text)])
+
+
+def _again(kind: type[EdgeError], what: str, expected: str, got: str, fix: str) -> EdgeError:
+    return kind(what, expected=expected, got=got, fix=fix)
 
 
 class ApiError(EdgeError):

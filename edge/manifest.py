@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -263,9 +264,37 @@ def load(path: Path | str) -> Bundle:
         raise BundleError(
             f"{text_path}: units and joints differ in number", expected="one unit for each joint", got=got
         )
-    if manifest.rates.target_hz <= 0 or manifest.rates.horizon < 1:
-        raise BundleError(f"{text_path}: rates cannot be used", expected="positive rates", got=str(manifest.rates))
+    check_ranges(manifest.rates, manifest.monitor, str(text_path))
     return Bundle(path, manifest)
+
+
+def check_ranges(rates: Rates, monitor: MonitorNumbers, where: str) -> None:
+    """Checks that numbers are ones a robot can be run by.
+
+    Raises:
+        BundleError: One is none (NaN), or out of range; names it and the range.
+    """
+    every, ahead, likely = rates.replan_every, rates.lead, monitor.finished_probability
+    never_negative = ("blocked", "still_within", "empty_for_s", "rest_within", "rest_for_s")
+    rows: list[tuple[str, float, bool, str]] = [
+        ("rates: target_hz", rates.target_hz, rates.target_hz > 0, "more than 0"),
+        ("rates: horizon", rates.horizon, rates.horizon >= 1, "1 or more"),
+        ("rates: replan_every", every, 1 <= every <= rates.horizon, f"1 to {rates.horizon}, the targets in a chunk"),
+        ("rates: lead", ahead, 0 <= ahead < rates.horizon, f"0 to {rates.horizon - 1}, within a chunk"),
+        ("monitor: finished_probability", likely, 0 <= likely <= 1, "0 to 1"),
+        ("monitor: finished_count", monitor.finished_count, monitor.finished_count >= 1, "1 or more"),
+        ("monitor: held_above", monitor.held_above, True, "a number"),
+        ("monitor: held_below", monitor.held_below, True, "a number"),
+        *((f"monitor: {name}", vars(monitor)[name], vars(monitor)[name] >= 0, "0 or more") for name in never_negative),
+    ]
+    for name, value, within, expected in rows:
+        if not (within and math.isfinite(value)):
+            raise BundleError(
+                f"{where}: {name} cannot be used",
+                expected=expected,
+                got=f"{value:g}",
+                fix="correct the number, or export the bundle again with one in range",
+            )
 
 
 def sha256(path: Path) -> str:

@@ -27,7 +27,7 @@ COMMANDS = {
 _EPILOG = """\
 the usual order, from two checkpoints to a bundle:
   python -m export planner --checkpoint checkpoints/planner --cases checkpoints/planner/cases.npz --out build/planner
-  python -m export policy  --checkpoint checkpoints/policy  --out build/policy
+  python -m export policy  --checkpoint checkpoints/policy  --out build/policy/policy.onnx
   python -m export bundle  --help
 exit status: 0 done, 2 unusable input, 3 the exported files do not do what the checkpoint does
 """

@@ -26,6 +26,7 @@ from edge.manifest import (
     PolicyPart,
     Rates,
     Tensor,
+    check_ranges,
     load,
     sha256,
 )
@@ -78,7 +79,7 @@ def build(
         seed: Seed of their training.
 
     Raises:
-        BundleError: A file is missing, or was exported for another API; or the disk is full.
+        BundleError: A file is missing, or was exported for another API; a number is out of range; or the disk is full.
         PolicyError: The graph does not follow the contract of docs/architecture.md.
     """
     sources = {"policy.onnx": policy}
@@ -95,6 +96,8 @@ def build(
     backend = open_backend(policy, 1, "onnx")
     horizon = backend.outputs["chunk"][1][1] if "chunk" in backend.outputs else 0
     said = read_graph(policy)
+    if "call" in backend.inputs:  # one without calls does not depend on what the API's tokens mean
+        _same_api(policy, said.api_hash or api.hash, api)
     rates = Rates(horizon=horizon, **{"target_hz": TARGET_HZ, **said.pace, **dict(pace or {})})
     ours = backend.inputs.keys() & {"front", "wrist", "call"} == {"front", "wrist", "call"}
     images = Images(
@@ -102,6 +105,7 @@ def build(
         int(reports.get("planner", {}).get("image_size", PLANNER_IMAGE)),
     )
     Policy(backend, rates, images)  # refuses a graph that breaks the contract
+    check_ranges(rates, monitor or MonitorNumbers(), "the bundle")
     manifest = Manifest(
         format=FORMAT,
         api_hash=api.hash,
@@ -214,24 +218,56 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         BundleError: It cannot be read, or holds something else.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise BundleError(f"cannot read {path}", expected="a JSON object", got=str(problem)) from problem
+    found = _json(path, "a JSON object")
     if not isinstance(found, dict):
         raise BundleError(f"cannot read {path}", expected="a JSON object", got=f"a {type(found).__name__}")
     return found
+
+
+def _json(path: Path, expected: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BundleError(f"cannot read {path}", expected=expected, got=str(problem)) from problem
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """How well a bundle did: a JSON object as it is, or counted from the episodes of `python -m learning.evaluate`.
+
+    Raises:
+        BundleError: It cannot be read, or is neither.
+    """
+    found = _json(path, "a JSON object, or the list of episodes that `python -m learning.evaluate --out` writes")
+    if isinstance(found, dict):
+        return found
+    counted: dict[str, Any] = {}
+    for number, row in enumerate(found if isinstance(found, list) else [found]):
+        cell, kind, success = (row.get(key) if isinstance(row, dict) else None for key in ("cell", "kind", "success"))
+        if not (isinstance(cell, str) and isinstance(kind, str) and isinstance(success, bool)):
+            raise BundleError(
+                f"cannot use {path} as results",
+                expected="a JSON object, or a list of episodes with cell, kind and success",
+                got=f"element {number}: {str(row)[:80]}" if isinstance(found, list) else f"a {type(found).__name__}",
+                fix="give what `python -m learning.evaluate --out` wrote",
+            )
+        count = counted.setdefault(cell, {}).setdefault(kind, {"n": 0, "done": 0})
+        count["n"] += 1
+        count["done"] += success
+    return counted
 
 
 def _report(path: Path, api: RobotApi) -> dict[str, Any]:
     if not path.is_file():
         return {}
     report = read_object(path)
-    made_for = report.get("api_hash", api.hash)
+    _same_api(path, str(report.get("api_hash", api.hash)), api)
+    return report
+
+
+def _same_api(path: Path, made_for: str, api: RobotApi) -> None:
     if made_for != api.hash:
         fix = "train and export it again with this API"
-        raise BundleError(f"{path} was exported for another robot API", expected=api.hash, got=str(made_for), fix=fix)
-    return report
+        raise BundleError(f"{path} was exported for another robot API", expected=api.hash, got=made_for, fix=fix)
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from edge.api import RobotApi
 from edge.errors import BundleError
 from edge.manifest import Bundle, MonitorNumbers, load
 from edge.records import unknown_key
-from export.bundle import build, read_object, verify
+from export.bundle import build, read_results, verify
 from export.command import Command
 from export.errors import ExportError
 from export.staging import write_whole
@@ -51,7 +51,12 @@ def _bundle_arguments(parser: ArgumentParser) -> None:
         "--planner", type=Path, metavar="DIR", help="what `python -m export planner` wrote; leave out for none"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle, e.g. models/reference")
-    parser.add_argument("--results", type=Path, metavar="JSON", help="how well it did, to travel with it")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="JSON",
+        help="how well it did, to travel with it: from `python -m learning.evaluate --out`",
+    )
     parser.add_argument("--made-by", default="", metavar="TEXT", help="the commands that reproduce the parts")
     parser.add_argument("--seed", type=int, help="seed of the training")
     parser.add_argument("--replan-every", type=int, metavar="N", help="targets until the next chunk (default: 8)")
@@ -61,9 +66,10 @@ def _bundle_arguments(parser: ArgumentParser) -> None:
 
 
 def _run_bundle(arguments: Namespace) -> int:
+    _check_threads(arguments)  # before anything is written
     results = {}
     if arguments.results is not None:
-        results = read_object(arguments.results)
+        results = read_results(arguments.results)
     command = arguments.made_by or shlex.join(["python", "-m", "export", *sys.argv[1:]])
     bundle = build(
         _api(),
@@ -89,6 +95,11 @@ def _card_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="to measure with (default: %(default)s)")
 
 
+def _check_threads(arguments: Namespace) -> None:
+    if arguments.threads < 1:
+        raise BundleError("--threads cannot be used", expected="1 or more", got=str(arguments.threads))
+
+
 def _path_argument(parser: ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="DIR", help="the bundle, e.g. models/reference")
 
@@ -106,8 +117,7 @@ def _card(bundle: Bundle, arguments: Namespace) -> Card:
     from export.card.measure import measure
     from export.card.reading import read_card
 
-    if arguments.threads < 1:
-        raise BundleError("--threads cannot be used", expected="1 or more", got=str(arguments.threads))
+    _check_threads(arguments)
     bundle.verify()
     measured: Measured | str = "--no-latency was given"
     if not arguments.no_latency:

@@ -56,7 +56,8 @@ def make(
         device: Where the engine will run.
         typing: See `export.tensorrt.typing_for`.
         workspace_mb: What kernels may use.
-        check: Runs the engine and says how it went; may raise. Nothing is left of an engine that fails.
+        check: Runs the engine and says how it went; may raise. Nothing is left of an engine that fails; an older one
+            stays as it was.
 
     Returns:
         The engine, its record, and what `check` said.
@@ -72,16 +73,16 @@ def make(
         timing_cache=cache.read_bytes() if cache.is_file() else b"",
     )  # fmt: skip
     path = folder / engine_name(sha256(policy), device, compiler)
+    trial, note = path.with_name(path.name + ".trial"), path.with_name(path.name + ".trial.json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".json").unlink(missing_ok=True)  # without its record an engine is not found
-        _write(path, built.engine)
+        _write(trial, built.engine)
         if built.timing_cache:
             _write(cache, built.timing_cache)
         record = EngineRecord(
             format=FORMAT,
             model=sha256(policy),
-            engine=sha256(path),
+            engine=sha256(trial),
             module=compiler.module,
             version=compiler.version,
             device="" if compiler.portable else device.name,
@@ -92,15 +93,17 @@ def make(
             seconds=round(built.seconds, 2),
             bytes=len(built.engine),
         )
-        told = check(path) if check is not None else "not run: no GPU is at hand"
-        _write(path.with_suffix(".json"), record.to_json().encode())
+        told = check(trial) if check is not None else "not run: no GPU is at hand"
+        _write(note, record.to_json().encode())
+        path.with_suffix(".json").unlink(missing_ok=True)  # without its record an engine is not found
+        os.replace(trial, path)
+        os.replace(note, path.with_suffix(".json"))
     except OSError as problem:
-        path.unlink(missing_ok=True)
         got = f"{problem.strerror} ({problem.filename})"
         raise ExportError(f"cannot write the engine to {folder}", got=got, fix="name another --out") from problem
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    finally:
+        for left in (trial, note):
+            left.unlink(missing_ok=True)
     return path, record, told
 
 

@@ -36,7 +36,7 @@ def quantize(source: Path, out: Path, name: str, importance: Importance | None =
     if kind.needs_importance and not importance:
         raise ExportError(
             f"{name} needs an importance matrix",
-            fix="give calibration prompts with --calibration, or take a type of 3 bits or more",
+            fix="give calibration prompts with --calibration, or take a type that needs none, such as q2_k",
         )
     llama, _ = libraries()
     params = llama.llama_model_quantize_default_params()

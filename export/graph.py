@@ -12,6 +12,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from export.errors import ExportError
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"})
 LARGE = 1024
 """Elements a weight has at least where a narrower type pays. Below are rotations and offsets of the geometry."""
 
@@ -137,6 +138,16 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
     for value in (*graph.input, *graph.output, *graph.value_info):
         found[value.name] = value.type.tensor_type.elem_type
     return found
+
+
+def narrower(model: onnx.ModelProto) -> str:
+    """What of a graph's arithmetic has fewer bits than fp32: the first such operator or type; empty if nothing."""
+    half = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
+    held = [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
+    for tensor in (*model.graph.initializer, *held):
+        if tensor.data_type in half:
+            return half[tensor.data_type]
+    return next((node.op_type for node in model.graph.node if node.op_type in QUANTIZING), "")
 
 
 def set_metadata(model: onnx.ModelProto, values: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ class Said:
         units: What the numbers of each tensor mean.
         scaled: How the graph scales each tensor.
         precision: fp32, fp16 or int8.
+        api_hash: Of the robot API that the policy was trained for; empty if it does not say.
     """
 
     pace: Mapping[str, Any]
@@ -28,6 +29,7 @@ class Said:
     units: Mapping[str, str]
     scaled: Mapping[str, str]
     precision: str
+    api_hash: str = ""
 
 
 def read_graph(path: Path) -> Said:
@@ -47,7 +49,7 @@ def read_graph(path: Path) -> Said:
         kinds, units, scaled = (
             {port["name"]: str(port[what]) for port in ports if port.get(what)} for what in ("kind", "unit", "scaled")
         )
-        return Said(pace, kinds, units, scaled, properties.get("precision", "fp32"))
+        return Said(pace, kinds, units, scaled, properties.get("precision", "fp32"), properties.get("api_hash", ""))
     except (ValueError, KeyError, TypeError) as problem:
         fix = "export the policy again with `python -m export policy`"
         raise ExportError(f"the metadata of {path} cannot be used", got=str(problem), fix=fix) from problem

@@ -57,7 +57,8 @@ class Wish:
         asked = [file_type(name) for name in (self.text, self.vision) if name is not None]
         if self.calibration is None and (missing := [kind.name for kind in asked if kind.needs_importance]):
             raise ExportError(
-                f"{missing[0]} needs an importance matrix", fix="give prompts with --calibration, or take a larger type"
+                f"{missing[0]} needs an importance matrix",
+                fix="give prompts with --calibration, or take a type that needs none, such as q2_k",
             )
         if self.calibration is not None and not self.calibration.is_file():
             raise ExportError("no prompts for the calibration", expected="a file", got=str(self.calibration))

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from export.calibration import demonstrations, random_inputs
 from export.command import Command
 from export.errors import ExportError, ParityError
-from export.graph import inputs_of, read, set_metadata, widen_images
+from export.graph import inputs_of, narrower, read, set_metadata, widen_images
+from export.graph import metadata as given
 from export.half import to_half
 from export.quantize import METHOD, calibrate, quantizable, to_int8
 from export.staging import staged_graph
@@ -77,11 +78,12 @@ def convert(
         The graph with `precision` and what made it in its metadata, and the report.
 
     Raises:
-        ExportError: Unknown precision, no calibration data, or a graph that is not sound.
+        ExportError: Unknown precision, no calibration data, or a graph that is not sound, or not fp32.
         ParityError: It differs from the fp32 graph by more than `TOLERANCES`.
     """
     if precision not in PRECISIONS:
         raise ExportError(f"unknown precision {precision!r}", expected=", ".join(PRECISIONS))
+    _check_full(model)
     model = widen_images(model)
     report: dict[str, Any] = {"precision": precision}
     typed = model
@@ -108,6 +110,19 @@ def convert(
                 fix="use a wider precision, or calibrate with demonstrations like those it will see",
             )
     return typed, report
+
+
+def _check_full(model: onnx.ModelProto) -> None:
+    """Refuses a graph that is not fp32: what it lost does not come back, and would be measured against itself."""
+    said = given(model).get("precision")
+    if said not in (None, "fp32"):
+        found = said
+    elif narrow := narrower(model):
+        found = f"{narrow} inside"
+    else:
+        return
+    fix = "give the fp32 graph: `python -m export policy` writes it without --precision"
+    raise ExportError("the graph to convert is not fp32", expected="an fp32 graph", got=found, fix=fix)
 
 
 def errors(reference: onnx.ModelProto, model: onnx.ModelProto, feeds: Sequence[Inputs]) -> dict[str, dict[str, float]]:

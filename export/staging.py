@@ -58,8 +58,13 @@ def staged_graph(out: Path) -> Iterator[Path]:
     may be a disk of its own.
 
     Raises:
-        ExportError: If the disk is full or not writable; nothing of this run is left on it.
+        ExportError: If the disk is full or not writable; nothing of this run is left on it. Or `out` is the report's.
     """
+    if out.suffix == ".json":
+        fix = f"name the graph: {out.with_suffix('.onnx')}"
+        raise ExportError(
+            f"{out} is where the report goes", expected="a file such as policy.onnx", got=out.name, fix=fix
+        )
     folder = out.parent
     made, scratch = not folder.exists(), None
     try:

@@ -37,7 +37,7 @@ def load_prompts(path: Path) -> list[Prompt]:
     if not path.is_file():
         raise ExportError("no prompts", expected="a JSONL file of prompt and image", got=str(path))
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # JSON may hold U+2028, at which splitlines breaks
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(
             f"{path.name} cannot be read", expected="text, one JSON object a line", got=str(error)

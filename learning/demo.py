@@ -111,6 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"busy machine keeps from their turn (default: {GRACE_MS}; 0: it is the machine's clock)",
     )
     arguments = parser.parse_args(argv)
+    for name, least in (("seed", 0), ("repeat", 1)):
+        if (value := getattr(arguments, name)) < least:
+            parser.error(f"--{name}: {least} or more, not {value}")
     given = (("--bundle", arguments.bundle), ("--config", arguments.config))
     options = [word for name, value in given if value for word in (name, value)]
     try:

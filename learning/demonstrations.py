@@ -9,6 +9,8 @@ import argparse
 import multiprocessing
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -19,9 +21,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from edge.api import Call, Outcome
+from edge.errors import EdgeError
 from edge.policy.transforms import goal_vector
 from edge.tabletop import API
-from learning.dataset import DatasetWriter, Episode, finish
+from learning.dataset import DatasetError, DatasetWriter, Episode, finish
 from learning.sim.hands import CLOSED, GRASP_REACH_M, OPEN, OracleHands
 from learning.sim.scene import Scene, reachable
 from learning.sim.world import World
@@ -184,7 +187,12 @@ def generate(out: Path, *, episodes: int, seed: int, workers: int) -> int:
         episodes: How many are tried; the few in which the disturbed oracle fails are dropped.
         seed: Of everything random.
         workers: Processes; part of what determines the order of episodes.
+
+    Raises:
+        DatasetError: `out` holds something that is no dataset; nothing was made then.
     """
+    out = out.resolve()
+    _check_replaceable(out)
     aside = out.with_name(out.name + ".making")
     shutil.rmtree(aside, ignore_errors=True)
     fresh = multiprocessing.get_context("spawn")  # a forked worker inherits locks of threads that it has not
@@ -192,23 +200,63 @@ def generate(out: Path, *, episodes: int, seed: int, workers: int) -> int:
         jobs = [pool.submit(_work, str(aside), seed, k, workers, episodes) for k in range(workers)]
         kept = sum(job.result() for job in jobs)
     finish(aside)
-    shutil.rmtree(out, ignore_errors=True)
-    aside.rename(out)
+    _replace(aside, out)
     return kept
 
 
-def main() -> None:
+def _check_replaceable(out: Path) -> None:
+    """Refuses a directory of datasets, or of anything else: what is replaced is removed in the end."""
+    if not out.exists() or (out / "meta/info.json").is_file() or (out.is_dir() and not any(out.iterdir())):
+        return
+    raise DatasetError(
+        f"{out} is not a dataset",
+        expected="a dataset (meta/info.json), an empty or no directory",
+        got=f"a directory with {min(path.name for path in out.iterdir())}" if out.is_dir() else "a file",
+        fix=f"use another --out, such as {out / 'tabletop'}",
+    )
+
+
+def _replace(aside: Path, out: Path) -> None:
+    """Renames `aside` to `out`; what was there is kept until the new one stands."""
+    _check_replaceable(out)  # hours may have passed
+    if not out.exists():
+        aside.rename(out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+    out.rename(old / "was")
+    try:
+        aside.rename(out)
+    except OSError:
+        (old / "was").rename(out)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m learning.demonstrations", description=__doc__)
     parser.add_argument(
-        "--out", type=Path, default=Path("data/tabletop"), help="dataset directory (LeRobotDataset v3.0)"
+        "--out",
+        type=Path,
+        default=Path("data/tabletop"),
+        help="dataset directory, LeRobotDataset v3.0 (default: %(default)s)",
     )
-    parser.add_argument("--episodes", type=int, default=1600, help="tasks to demonstrate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    args = parser.parse_args()
-    kept = generate(args.out, episodes=args.episodes, seed=args.seed, workers=args.workers)
+    parser.add_argument("--episodes", type=int, default=1600, help="tasks to demonstrate (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: every core)")
+    args = parser.parse_args(arguments)
+    for name, least in (("episodes", 1), ("seed", 0), ("workers", 1)):
+        if (value := getattr(args, name)) < least:
+            parser.error(f"--{name}: {least} or more, not {value}")
+    try:
+        kept = generate(args.out, episodes=args.episodes, seed=args.seed, workers=args.workers)
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
     print(f"{kept} of {args.episodes} episodes kept in {args.out}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -29,6 +31,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge.api import Call, Transcript
+from edge.errors import EdgeError
+from edge.planner.planner import Budget
 from edge.tabletop import API
 from learning.intervals import wilson
 from learning.lockstep import LockStep, OracleArm, Pace, Plan, Result, Rig, run_flat
@@ -46,6 +50,8 @@ CELLS: dict[str, tuple[str, ...]] = {
 }
 SCENE_SEED = 90_000
 """Held-out scenes: training draws from seeds below."""
+UNHURRIED = Budget(milliseconds=math.inf)
+"""What a planner answers must not depend on how busy the machine is; the limit of tokens ends every answer."""
 FLAT_LIMIT_S = {"pick": 10.0, "put": 16.0, "stack": 16.0, "swap": 45.0}
 
 
@@ -105,8 +111,9 @@ def _runner(cell: str, bundle_path: Path, flat: Path | None) -> Callable[[Scene,
         parts = bundle.manifest.planner
         assert parts is not None, "this bundle has no planner"
         planner = Planner(
-            API, bundle.file(parts.model), bundle.file(parts.projector), image_size=bundle.manifest.images.planner
-        )
+            API, bundle.file(parts.model), bundle.file(parts.projector), image_size=bundle.manifest.images.planner,
+            budget=UNHURRIED,
+        )  # fmt: skip
         plan = lambda image, task, items, transcript: planner.next_call(image, task.text, tuple(transcript)).call  # noqa: E731
     if cell == "planner":
         arm = OracleArm()
@@ -140,9 +147,18 @@ def _run_share(trials: list[Trial], bundle: Path, flat: Path | None) -> list[Sco
 
 
 def evaluate(
-    bundle: Path, cells: list[str], episodes: int, flat: Path | None, workers: int, first: int = 0
+    bundle: Path,
+    cells: list[str],
+    episodes: int,
+    flat: Path | None,
+    workers: int,
+    first: int = 0,
+    keep: Callable[[list[Score]], None] = lambda scores: None,
 ) -> list[Score]:
-    """Run every trial of the chosen cells; the order of scores does not depend on the number of workers."""
+    """Run every trial of the chosen cells; the order of scores does not depend on the number of workers.
+
+    `keep` is given all scores there are whenever more have come, so that an hour's work outlives what fails later.
+    """
     shares: list[list[Trial]] = []
     for cell in cells:
         trials = [Trial(cell, kind, index) for kind in CELLS[cell] for index in range(first, first + episodes)]
@@ -153,6 +169,7 @@ def evaluate(
         bar = progress.add_task("episodes", total=sum(map(len, shares)))
         for share in [pool.submit(_run_share, share, bundle, flat) for share in shares]:
             scores += share.result()
+            keep(scores)
             progress.update(bar, completed=len(scores))
     return scores
 
@@ -173,6 +190,14 @@ def table(scores: list[Score], cells: list[str]) -> Table:
     return view
 
 
+def write(path: Path, scores: list[Score]) -> None:
+    """Every episode as JSON; written aside and renamed, so that what was there stays until more is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+    os.replace(aside, path)
+
+
 def _all(score: Score) -> bool:
     return True
 
@@ -185,31 +210,37 @@ def _pair(score: Score) -> bool:
     return score.held_out_pair
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m learning.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, default=Path("models/reference"))
-    parser.add_argument("--cells", default="both,both-no-memory,planner,policy", help="which rows, by comma")
-    parser.add_argument("--episodes", type=int, default=100, help="scenes per task and cell")
+    parser.add_argument("--bundle", type=Path, default=Path("models/reference"), help="(default: %(default)s)")
+    parser.add_argument(
+        "--cells", default="both,both-no-memory,planner,policy", help="which rows, by comma (default: %(default)s)"
+    )
+    parser.add_argument("--episodes", type=int, default=100, help="scenes per task and cell (default: %(default)s)")
     parser.add_argument(
         "--first", type=int, default=0, help="number of the first scene; choose with others than you report"
     )
     parser.add_argument("--flat", type=Path, help="checkpoint directory of the flat policy")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, help="write every episode and the summary as JSON")
-    args = parser.parse_args()
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: every core)")
+    parser.add_argument("--out", type=Path, help="write every episode as JSON, as they are done")
+    args = parser.parse_args(arguments)
     cells = args.cells.split(",")
     if unknown := [cell for cell in cells if cell not in CELLS]:
         parser.error(f"unknown cell {unknown[0]!r}; one of {', '.join(CELLS)}")
     if "flat" in cells and args.flat is None:
         parser.error("the flat cell needs --flat DIRECTORY with flat.pt; train it: python -m learning.policy flat")
-    scores = evaluate(args.bundle, cells, args.episodes, args.flat, args.workers, args.first)
+    keep = (lambda scores: None) if args.out is None else (lambda scores: write(args.out, scores))
+    try:
+        scores = evaluate(args.bundle, cells, args.episodes, args.flat, args.workers, args.first, keep)
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
     Console().print(table(scores, cells))
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

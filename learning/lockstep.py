@@ -208,7 +208,11 @@ class OracleArm:
         entries: list[Entry] = []
         reason = "too many calls"
         while len(entries) < max_calls:
-            call = plan(self.world.render("front"), task, history[0], tuple(entries))
+            try:
+                call = plan(self.world.render("front"), task, history[0], tuple(entries))
+            except PlannerError as error:  # a plan refused ends the task, as in LockStep
+                reason = str(error)
+                break
             if call.subtask == "done":
                 reason = ""
                 break

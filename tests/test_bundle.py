@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 from full_disk import files_at_most
 from test_policy import write_graph
@@ -12,6 +13,9 @@ from test_policy import write_graph
 from edge.manifest import MANIFEST, load
 from edge.tabletop import API
 from export.__main__ import main
+from learning import evaluate
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -54,6 +58,17 @@ def test_a_bundle_is_made_verified_and_shown(parts: Path, capsys: pytest.Capture
     shown = capsys.readouterr().out
     assert "97 / 100" in shown
     assert "command/joint/" in shown
+
+
+def test_the_episodes_of_an_evaluation_are_counted(parts: Path) -> None:
+    """What `learning.evaluate --out` writes; our own episodes give the counts that the reference bundle carries."""
+    assert bundle_command(parts, "--results", str(ROOT / "docs/results.json")) == 0
+    made = load(parts / "out/reference").manifest.results
+    reference = load(ROOT / "models/reference").manifest.results
+    assert {cell: made[cell] for cell in reference} == reference
+    evaluate.write(parts / "one.json", [evaluate.Score("both", "put", 0, False, False, False, 6.0, "lost", ())])
+    assert bundle_command(parts, "--results", str(parts / "one.json")) == 0
+    assert load(parts / "out/reference").manifest.results == {"both": {"put": {"n": 1, "done": 0}}}
 
 
 def test_a_damaged_bundle_does_not_verify(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,6 +153,20 @@ def test_a_part_trained_for_another_api_is_refused(parts: Path, capsys: pytest.C
     assert "another robot API" in capsys.readouterr().err
 
 
+def test_a_policy_trained_for_another_api_is_refused(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The graph itself says what it was trained for; its report does not."""
+    graph = onnx.load(parts / "policy.onnx")
+    onnx.helper.set_model_props(graph, {"api_hash": "0" * 64})
+    onnx.save(graph, parts / "policy.onnx")
+    assert bundle_command(parts) == 2
+    error = capsys.readouterr().err
+    assert "policy.onnx was exported for another robot API" in error
+    assert API.hash in error
+    onnx.helper.set_model_props(graph, {"api_hash": API.hash})
+    onnx.save(graph, parts / "policy.onnx")
+    assert bundle_command(parts) == 0
+
+
 @pytest.mark.parametrize(
     ("setting", "words"), [("held_abov=0.2", "did you mean 'held_above'"), ("held_above=wide", "a number")]
 )
@@ -148,8 +177,37 @@ def test_a_monitor_number_that_cannot_be_used_is_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--replan-every", "0", "replan_every"),
+        ("--replan-every", "-1", "replan_every"),
+        ("--replan-every", "17", "1 to 16"),
+        ("--lead", "-1", "lead"),
+        ("--lead", "16", "0 to 15"),
+        ("--monitor", "held_above=nan", "held_above"),
+        ("--monitor", "rest_for_s=inf", "rest_for_s"),
+        ("--monitor", "empty_for_s=-1", "empty_for_s"),
+        ("--monitor", "finished_probability=1.5", "0 to 1"),
+        ("--threads", "0", "--threads"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_before_anything_is_written(
+    parts: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, words: str
+) -> None:
+    assert bundle_command(parts, option, value) == 2
+    assert words in capsys.readouterr().err
+    assert not (parts / "out").exists()
+
+
+@pytest.mark.parametrize(("every", "lead"), [("1", "0"), ("16", "15")])
+def test_the_ends_of_the_ranges_are_within(parts: Path, every: str, lead: str) -> None:
+    assert bundle_command(parts, "--replan-every", every, "--lead", lead) == 0
+    assert (parts / "out/reference").is_dir()
+
+
 def test_the_reference_bundle_says_nothing_of_the_machine_that_made_it() -> None:
-    for path in (Path(__file__).resolve().parents[1] / "models/reference").iterdir():
+    for path in (ROOT / "models/reference").iterdir():
         data = path.read_bytes()
         for mark in (b'File "/', b"site-packages", b"/home/", b"/root/"):
             assert mark not in data, path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -146,6 +147,20 @@ def test_frames_are_what_the_policy_is_told(dataset: Path, found: Checkpoint, tm
     assert made.rows().tolist() == [0, 1, *range(9, 14), 21]
     again = frames.build(found, dataset, tmp_path / "frames")
     np.testing.assert_array_equal(again.known, made.known)
+
+
+def test_frames_of_another_training_of_the_policy_are_not_taken_for_its_own(
+    dataset: Path, found: Checkpoint, tmp_path: Path
+) -> None:
+    """The same shapes and the same data, but other weights."""
+    other = copy.deepcopy(found)
+    with torch.no_grad():
+        for weight in other.network.parameters():
+            weight.mul_(0.5)
+    old = np.array(frames.build(other, dataset, tmp_path / "frames").known)
+    new = frames.build(found, dataset, tmp_path / "frames").known
+    assert not np.allclose(new, old)
+    np.testing.assert_array_equal(new, frames.build(found, dataset, tmp_path / "fresh").known)
 
 
 def test_what_is_no_dataset_of_the_policy_is_refused(dataset: Path, found: Checkpoint, tmp_path: Path) -> None:

@@ -218,6 +218,39 @@ def test_an_engine_that_fails_its_check_or_does_not_fit_on_the_disk_leaves_nothi
     assert engines() == []
 
 
+def test_a_rebuild_that_fails_leaves_the_engine_that_worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, trt = write_graph(tmp_path / "policy.onnx"), TensorRtStandIn("10.3.0", CudaStandIn())
+    folder, compiler = tmp_path / "engines", Compiler("tensorrt", "10.3.0")
+
+    def engines() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".cache"}
+
+    def differs(path: Path) -> str:
+        raise ParityError("the engine disagrees")
+
+    path, record, _ = make(graph, folder, trt, compiler, ORIN)
+    before = engines()
+    with pytest.raises(ParityError):
+        make(graph, folder, trt, compiler, ORIN, check=differs)
+    assert engines() == before
+
+    whole = engine._write
+
+    def fills(target: Path, content: bytes) -> None:
+        if target.suffix == ".json":
+            raise OSError(28, "No space left on device", str(target))
+        whole(target, content)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(engine, "_write", fills)
+        with pytest.raises(ExportError, match="cannot write the engine"):
+            make(graph, folder, trt, compiler, ORIN)
+    assert engines() == before
+    assert read_record(path) == record
+    assert make(graph, folder, trt, compiler, ORIN)[0] == path
+    assert set(engines()) == set(before)
+
+
 def test_on_the_device_an_engine_is_compared_with_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edge.policy.backends.cuda import Cuda
 

@@ -195,6 +195,12 @@ def test_a_prompt_without_a_place_for_its_picture_shows_it_first(prompts: Path) 
     assert prompt.image.shape == (90, 120, 3)
 
 
+def test_a_line_ends_where_json_lines_end(prompts: Path) -> None:
+    path = prompts.parent / "separators.jsonl"
+    path.write_bytes('{"prompt": "one\u2028two\u0085three"}\r\n{"prompt": "four"}\n'.encode())
+    assert [prompt.text for prompt in load_prompts(path)] == ["one\u2028two\u0085three", "four"]
+
+
 def test_a_prompt_longer_than_the_context_is_refused(qwen: Path, tmp_path: Path) -> None:
     files = tmp_path / "t.gguf", tmp_path / "v.gguf"
     convert(qwen, *files)

@@ -20,6 +20,7 @@ from export.__main__ import main
 from export.errors import ExportError, ParityError
 from export.gguf_convert import convert
 from export.gguf_quantize import quantize
+from export.gguf_types import FILE_TYPES
 from export.planner import MMPROJ_FILE, MODEL_FILE, REPORT_FILE, export_planner
 from export.planner_cases import Case, load_cases, save_cases
 from export.planner_export import Wish
@@ -186,6 +187,13 @@ def test_a_checkpoint_trained_for_something_else_is_refused(
 def test_an_unknown_quantization_is_refused(checkpoint: Path, cases_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="quantization"):
         export_planner(API, checkpoint, cases_file, tmp_path, wish=Wish("q3_x"))
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in FILE_TYPES.values() if kind.needs_importance])
+def test_a_type_that_needs_calibration_names_one_that_needs_none(name: str) -> None:
+    with pytest.raises(ExportError, match="importance matrix") as caught:
+        Wish(name)
+    assert not FILE_TYPES[caught.value.fix.split()[-1]].needs_importance
 
 
 def test_cases_read_back(cases_file: Path) -> None:

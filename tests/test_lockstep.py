@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,10 @@ import pytest
 from edge.api import Call, Outcome
 from edge.errors import PlannerError
 from edge.manifest import load
+from edge.planner.planner import Budget
 from edge.policy.policy import Policy
 from edge.tabletop import API
-from learning.evaluate import Score, Trial, evaluate, table
+from learning.evaluate import UNHURRIED, Score, Trial, evaluate, main, table
 from learning.intervals import wilson
 from learning.lockstep import LockStep, OracleArm
 from learning.tasks import next_call, sample
@@ -46,6 +50,15 @@ def test_a_planner_that_fails_stops_the_task_with_its_reason(lockstep: LockStep)
         raise PlannerError("the planner wrote no valid call", got="'pick(red'")
 
     result = lockstep.run(*Trial("policy", "put", 0).scene(), lost)
+    assert not result.success
+    assert "pick(red" in result.reason
+
+
+def test_a_planner_that_fails_under_the_oracles_hands_ends_that_task_only() -> None:
+    def lost(image: np.ndarray, task: object, items: object, transcript: object) -> Call:
+        raise PlannerError("the planner wrote no valid call", got="'pick(red'")
+
+    result = OracleArm().run(*Trial("planner", "put", 0).scene(), lost)
     assert not result.success
     assert "pick(red" in result.reason
 
@@ -92,3 +105,43 @@ def test_evaluation_from_the_bundle_with_the_learned_planner() -> None:
     scores = evaluate(REFERENCE, ["both"], 1, None, 1)
     assert [score.kind for score in scores] == ["pick", "put", "stack", "swap"]
     assert all(score.calls for score in scores)
+
+
+def test_the_planner_is_judged_by_what_it_writes_and_not_by_the_machines_speed() -> None:
+    assert UNHURRIED.milliseconds == math.inf
+    assert UNHURRIED.tokens == Budget().tokens
+
+
+def test_an_error_of_a_worker_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    asked = ["--bundle", str(tmp_path / "nowhere"), "--cells", "policy", "--episodes", "1", "--workers", "1"]
+    assert main(asked) == 2
+    assert "no bundle at" in capsys.readouterr().err
+
+
+def test_results_are_kept_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second share fails; the first is on the disk by then."""
+    score = Score("policy", "pick", 0, True, False, False, 1.0, "", ())
+
+    class Pool:
+        def __init__(self, *_: object) -> None:
+            self.shares = 0
+
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, *_: object) -> Future[list[Score]]:
+            self.shares += 1
+            done: Future[list[Score]] = Future()
+            if self.shares == 1:
+                done.set_result([score])
+            else:
+                done.set_exception(PlannerError("gone"))
+            return done
+
+    monkeypatch.setattr("learning.evaluate.ProcessPoolExecutor", Pool)
+    assert main(["--cells", "policy,oracle", "--episodes", "1", "--out", str(tmp_path / "new/results.json")]) == 2
+    assert [row["kind"] for row in json.loads((tmp_path / "new/results.json").read_text())] == ["pick"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["results.json"]

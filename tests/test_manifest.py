@@ -134,6 +134,13 @@ def test_an_unknown_key_inside_is_found_too(bundle: Path) -> None:
         (lambda data: data["rates"].update(horizon="16"), "horizon"),
         (lambda data: data["rates"].update(horizon=True), "horizon"),
         (lambda data: data["rates"].update(target_hz=0), "rates"),
+        (lambda data: data["rates"].update(target_hz=float("inf")), "target_hz"),
+        (lambda data: data["rates"].update(replan_every=0), "replan_every"),
+        (lambda data: data["rates"].update(replan_every=17), "replan_every"),
+        (lambda data: data["rates"].update(lead=-1), "lead"),
+        (lambda data: data["rates"].update(lead=16), "lead"),
+        (lambda data: data["monitor"].update(held_below=float("nan")), "held_below"),
+        (lambda data: data["monitor"].update(finished_count=0), "finished_count"),
         (lambda data: data.update(units=["rad"]), "units"),
     ],
 )

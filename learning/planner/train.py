@@ -67,6 +67,14 @@ class Plan:
     batch: int = LANGUAGE_BATCH
     start: Path | None = None
 
+    def followed(self) -> dict[str, object]:
+        """What a training that goes on must share with the one that began."""
+        start = None if self.start is None else self.start.name
+        return {
+            "seed": self.seed, "length": self.length, "steps": self.steps, "size": asdict(self.size),
+            "batch": self.batch, "start": start,
+        }  # fmt: skip
+
     def progress(self, at: Progress) -> float:
         """Share of the stage that is done."""
         return at.step / (STEPS[at.stage] * self.length if self.steps is None else self.steps)
@@ -94,7 +102,7 @@ class Trainer:
         self.heads = PatchHeads(plan.size.eye_width)
         self.at, self._optimiser_state = Progress(), None
         if self.path.exists():
-            self.at, self._optimiser_state = checkpoint.load(self.path, self.model, self.heads)
+            self.at, self._optimiser_state = checkpoint.load(self.path, self.model, self.heads, plan.followed())
             self.console.print(f"going on at {self.at}")
         self.studio = Studio(np.random.default_rng([plan.seed, 99]))
         self.lessons = Lessons(self.tokenizer, self.studio)
@@ -167,6 +175,7 @@ class Trainer:
         while (progress := self.plan.progress(self.at)) < 1.0:
             begin = time.monotonic()
             rng = np.random.default_rng([self.plan.seed, STAGES.index(self.at.stage), self.at.step])
+            self.studio.begin(rng.spawn(1)[0])
             loss, report = loss_of(rng)
             if torch.isfinite(loss):
                 loss.backward()
@@ -188,7 +197,7 @@ class Trainer:
         self._save(optimiser if following == len(STAGES) else None)
 
     def _save(self, optimiser: Optimiser | None) -> None:
-        checkpoint.save(self.path, self.at, self.model, self.heads, optimiser)
+        checkpoint.save(self.path, self.at, self.model, self.heads, optimiser, self.plan.followed())
         if self.at.stage != "vision":
             facts = {
                 "seed": self.plan.seed,

@@ -13,10 +13,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from edge.errors import EdgeError
 from learning.dataset import build_cache
 from learning.policy import diffusion, distillation, students, vision
 from learning.policy.data import Demonstrations
@@ -24,7 +28,7 @@ from learning.policy.features import Bank, build_bank
 from learning.policy.heads import ChunkNet
 from learning.policy.refiner import Refiner, refiner_loss
 from learning.policy.student import load_part
-from learning.policy.trainer import train
+from learning.policy.trainer import check_complete, digest, train
 
 _DEFAULT_STEPS = {"encoder": 10000, "flat": 9000, "refiner": 8000, "teacher": 16000, "student": 10000}
 _HEAD_BATCH, _HEAD_RATE = 256, 5e-4
@@ -37,24 +41,34 @@ def demonstrations(args: argparse.Namespace, *, flat: bool = False) -> Demonstra
     return Demonstrations(build_cache(args.data, args.data.with_name(args.data.name + ".cache")), flat=flat)
 
 
-def bank_of(args: argparse.Namespace) -> Bank:
-    """Stage one's features, kept beside its checkpoint under the checkpoint's own digest."""
+def dataset_of(args: argparse.Namespace) -> str:
+    """Digest of the files that the cache was decoded from; the cache is there."""
+    journal = json.loads((args.data.with_name(args.data.name + ".cache") / "cache.json").read_text())
+    return hashlib.sha256(json.dumps(journal["plan"], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def bank_of(args: argparse.Namespace) -> tuple[Bank, dict[str, Any]]:
+    """Stage one's features, kept beside its checkpoint under a digest of all they are made from; and what that is."""
     stage_one = args.out / "encoder.pt"
+    check_complete(stage_one, "python -m learning.policy encoder")
     model, _ = vision.load(stage_one)
-    digest = hashlib.sha256(stage_one.read_bytes()).hexdigest()[:12]
-    return build_bank(model, demonstrations(args), args.out / f"features-{digest}", views=_VIEWS, seed=args.seed)
+    data = demonstrations(args)
+    origin = {"encoder": digest(stage_one), "dataset": dataset_of(args), "seed": args.seed, "views": _VIEWS}
+    key = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]
+    return build_bank(model, data, args.out / f"features-{key}", views=_VIEWS, seed=args.seed), origin
 
 
 def train_stage_one(args: argparse.Namespace) -> None:
     data = demonstrations(args, flat=args.what == "flat")
     vision.train_encoder(
-        data, args.out / f"{args.what}.pt", steps=args.steps, batch_size=64, seed=args.seed, rate=1.5e-3
-    )
+        data, args.out / f"{args.what}.pt", steps=args.steps, batch_size=64, seed=args.seed, rate=1.5e-3,
+        dataset=dataset_of(args),
+    )  # fmt: skip
 
 
 def train_refiner(args: argparse.Namespace) -> None:
     """Stage two, on the bank of features."""
-    bank = bank_of(args)
+    bank, origin = bank_of(args)
     torch.manual_seed(args.seed)
     net = Refiner()
 
@@ -63,18 +77,25 @@ def train_refiner(args: argparse.Namespace) -> None:
         value, miss_mm = refiner_loss(net, rows.raw, rows.joints, rows.aim, rows.finished)
         return value, {"loss": float(value.detach()), "aim_mm": float(miss_mm)}
 
-    train(net, loss, args.out / "refiner.pt", steps=args.steps, rate=_HEAD_RATE, name="refiner")
+    train(
+        net, loss, args.out / "refiner.pt", steps=args.steps, rate=_HEAD_RATE, name="refiner", made_from=origin
+    )  # fmt: skip
 
 
 def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
     """Stage three, teacher (no method) or student: a head on the refiner's features."""
-    bank = bank_of(args)
+    taught = method in students.FROM_TEACHER
+    check_complete(args.out / "refiner.pt", "python -m learning.policy refiner")
+    if taught:
+        check_complete(args.out / "teacher.pt", "python -m learning.policy teacher")
+    bank, origin = bank_of(args)
     refiner, teacher = Refiner(), ChunkNet(Refiner.FEATURES)
+    origin["refiner"] = digest(args.out / "refiner.pt")
     load_part(refiner, args.out / "refiner.pt")
     torch.manual_seed(args.seed)
     net = ChunkNet(Refiner.FEATURES)
-    taught = method in students.FROM_TEACHER
     if taught:
+        origin |= {"teacher": digest(args.out / "teacher.pt"), "teacher_steps": args.teacher_steps}
         load_part(teacher, args.out / "teacher.pt")
         net.load_state_dict(teacher.state_dict())
     recipe = distillation.recipe(method, net, teacher, args.rate, args.teacher_steps)
@@ -98,10 +119,13 @@ def train_head(args: argparse.Namespace, name: str, method: str | None) -> None:
     train(
         net, loss, args.out / f"{name}.pt", steps=args.steps, rate=recipe.rate, name=name, betas=recipe.betas,
         companion=recipe.companion, state=lambda: entries, report=likeness if taught else None,
+        made_from=origin,
     )  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    defaults = ", ".join(f"{what} {steps}" for what, steps in _DEFAULT_STEPS.items())
     parser = argparse.ArgumentParser(
         prog="python -m learning.policy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -111,7 +135,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path("data/tabletop"), help="dataset of learning.demonstrations")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/policy"), help="directory of checkpoints")
-    parser.add_argument("--steps", type=int, help="optimisation steps")
+    parser.add_argument("--steps", type=int, help=f"optimisation steps (default: {defaults})")
     parser.add_argument("--rate", type=float, help="peak learning rate of a head (default: the method's own)")
     parser.add_argument(
         "--teacher-steps", type=int, default=diffusion.STEPS, metavar="N",
@@ -119,11 +143,22 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
-    args = parser.parse_args()
-    args.steps = args.steps or _DEFAULT_STEPS[args.what]
+    args = parser.parse_args(arguments)
+    args.steps = _DEFAULT_STEPS[args.what] if args.steps is None else args.steps
+    if args.steps < 1:
+        parser.error(f"--steps: 1 or more, not {args.steps}")
     torch.set_num_threads(args.threads)
     if args.what == "student" and args.method in students.FROM_TEACHER and not (args.out / "teacher.pt").exists():
         parser.error(f"{args.out} has no teacher.pt for {args.method} to learn from: python -m learning.policy teacher")
+    try:
+        _train(args)
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _train(args: argparse.Namespace) -> None:
     if args.what in ("encoder", "flat"):
         train_stage_one(args)
     elif args.what == "refiner":
@@ -135,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

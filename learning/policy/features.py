@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from learning.dataset import DatasetError
 from learning.policy.data import Demonstrations
 from learning.policy.vision import Regression
 
@@ -48,7 +49,11 @@ class Bank:
 
 @torch.no_grad()
 def build_bank(model: Regression, data: Demonstrations, out: Path, *, views: int, seed: int) -> Bank:
-    """Compute the bank in `out`, or open it if it is there."""
+    """Compute the bank in `out`, or open it if it is there.
+
+    Raises:
+        DatasetError: What is there is of other data: its rows are not those of the labels.
+    """
     rows, done = data.training, out / "complete"
     if not done.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -62,9 +67,13 @@ def build_bank(model: Regression, data: Demonstrations, out: Path, *, views: int
                 raw[view, start : start + _BATCH] = found.raw.float().numpy()
         raw.flush()
         done.touch()
+    raw, wanted = np.load(out / "raw.npy", mmap_mode="r"), (views, len(rows), model.encoder.RAW)
+    if raw.shape != wanted:
+        fix = f"remove {out}; it is computed anew"
+        raise DatasetError(f"{out} is of other data", expected=str(wanted), got=str(raw.shape), fix=fix)
     chunk = [model.normal.squash(torch.from_numpy(data.chunk(part))) for part in np.array_split(rows, 64)]
     cache = data.cache
     return Bank(
-        np.load(out / "raw.npy", mmap_mode="r"), np.asarray(cache.state[rows]), torch.cat(chunk).numpy(),
+        raw, np.asarray(cache.state[rows]), torch.cat(chunk).numpy(),
         np.asarray(cache.extra["aim"][rows]), np.asarray(cache.finished[rows]),
     )  # fmt: skip

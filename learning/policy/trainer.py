@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+
+from learning.errors import CheckpointError
 
 _WARM_UP, _DECAY, _SAVE_EVERY_S = 200, 0.999, 120.0
 
@@ -51,6 +55,42 @@ def follow(twin: nn.Module, module: nn.Module, step: int) -> None:
         slow.copy_(fast)
 
 
+def digest(path: Path) -> str:
+    """Of a checkpoint's content, as `made_from` keeps it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def check_complete(path: Path, how: str) -> None:
+    """Refuses to build on a part that is missing or half trained.
+
+    Args:
+        path: Its checkpoint.
+        how: The command that trains it.
+
+    Raises:
+        CheckpointError: It is missing, or has steps left.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no {path}", expected="the checkpoint of an earlier stage", fix=f"run `{how}`")
+    saved = torch.load(path, weights_only=False, mmap=True)
+    if saved["step"] < saved["steps"]:
+        got = f"{saved['step']} of {saved['steps']} steps"
+        raise CheckpointError(f"{path} is half trained", expected="all its steps", got=got, fix=f"go on: `{how}`")
+
+
+def _same_origin(out: Path, saved: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Older checkpoints do not say what they were made from, but for their steps."""
+    known = {"steps": saved["steps"], **saved.get("made_from", {})}
+    for key in known.keys() & origin.keys():
+        if known[key] != origin[key]:
+            raise CheckpointError(
+                f"{out} was made with another {key}",
+                expected=str(origin[key]),
+                got=str(known[key]),
+                fix="move it away to train anew, or ask for what it was made with",
+            )
+
+
 def train(
     module: nn.Module,
     loss: Callable[[int], tuple[Tensor, dict[str, float]]],
@@ -64,6 +104,7 @@ def train(
     state: Callable[[], dict[str, Any]] = dict,
     report: Callable[[nn.Module], dict[str, float]] | None = None,
     report_every: int = 1000,
+    made_from: Mapping[str, Any] = MappingProxyType({}),
 ) -> nn.Module:
     """Minimise `loss(step)` over `module`; returns its averaged twin.
 
@@ -78,28 +119,35 @@ def train(
         companion: What else moves, after each step.
         state: Extra entries for the checkpoint.
         report: Numbers computed from the averaged twin every `report_every` steps.
+        made_from: Settings, and digests of what it builds on; a checkpoint made from others is not resumed.
 
     Raises:
-        ValueError: The checkpoint is another network's.
+        CheckpointError: The checkpoint is another network's, or was made from something else.
     """
+    origin = {"steps": steps, "rate": rate, **made_from}
     twin = averaged(module)
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=1e-4, betas=betas, fused=True)
     first = 0
     if out.exists():
         saved = torch.load(out, weights_only=False)
         if saved["name"] != name:
-            raise ValueError(f"{out} holds {saved['name']!r}, not {name!r}: move it away or choose another --out")
+            raise CheckpointError(
+                f"{out} holds {saved['name']!r}, not {name!r}", fix="move it away or choose another --out"
+            )
+        _same_origin(out, saved, origin)
         module.load_state_dict(saved["module"])
         twin.load_state_dict(saved["averaged"])
         optimizer.load_state_dict(saved["optimizer"])
         if companion is not None:
             companion.load_state_dict(saved["companion"])
         first = saved["step"]
+        if first >= steps:
+            print(f"{out} is already complete: {first} steps")
 
     def save(step: int) -> None:
         entries = {
             "name": name, "step": step, "steps": steps, "module": module.state_dict(), "averaged": twin.state_dict(),
-            "optimizer": optimizer.state_dict(), **state(),
+            "optimizer": optimizer.state_dict(), "made_from": origin, **state(),
         }  # fmt: skip
         if companion is not None:
             entries["companion"] = companion.state_dict()

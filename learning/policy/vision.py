@@ -111,9 +111,9 @@ def validate(model: Regression, data: Demonstrations, count: int = 1024) -> dict
 
 
 def train_encoder(
-    data: Demonstrations, out: Path, *, steps: int, batch_size: int, seed: int, rate: float
+    data: Demonstrations, out: Path, *, steps: int, batch_size: int, seed: int, rate: float, dataset: str = ""
 ) -> Regression:
-    """Stage one; the checkpoint holds everything that later stages need."""
+    """Stage one; the checkpoint holds everything that later stages need, and the digest of its dataset, if given."""
     torch.manual_seed(seed)
     model = build(data).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -137,8 +137,10 @@ def train_encoder(
             "vocabulary": data.vocabulary.words,
         }
 
+    made_from = {"seed": seed, "batch_size": batch_size, "dataset": dataset}
     twin = train(
         model, loss, out, steps=steps, rate=rate, name="flat" if data.flat else "encoder", state=state,
+        made_from=made_from,
         report=lambda averaged: validate(averaged, data),  # type: ignore[arg-type]
     )  # fmt: skip
     assert isinstance(twin, Regression)

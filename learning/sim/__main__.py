@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from learning.sim.spec import DeviceSpec
 from learning.tasks import KINDS, sample
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m learning.sim", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     served = commands.add_parser(
@@ -28,7 +30,9 @@ def main() -> None:
     served.add_argument(
         "--spec", help="a file with a DeviceSpec in JSON instead of a random scene; - is standard input"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    if arguments.seed < 0:
+        parser.error(f"--seed: 0 or more, not {arguments.seed}")
     if arguments.spec is None:
         scene, task = sample(arguments.kind, np.random.default_rng(arguments.seed))
         serve(DeviceSpec(scene, task, arguments.camera_hz))
