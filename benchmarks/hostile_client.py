@@ -36,11 +36,16 @@ class HostileClient:
         self._path, self._choose = path, random.Random(seed)
         self._held: list[socket.socket] = []
         self.done: Counter[str] = Counter()
+        self._over = False
+
+    def end(self) -> None:
+        """Ends `misbehave` soon. A signal handler that raised instead is sometimes swallowed on the way up."""
+        self._over = True
 
     def misbehave(self, until: float) -> None:
         """Until that time of the monotonic clock."""
         kinds = (self._garbage, self._endless, self._many, self._half, self._unread)
-        while time.monotonic() < until:
+        while not self._over and time.monotonic() < until:
             kind = self._choose.choice(kinds)
             # Refused, hung up on or kept waiting: what a bad client should expect.
             with contextlib.suppress(OSError):
@@ -88,8 +93,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     client = HostileClient(options.socket, options.seed)
+    signal.signal(signal.SIGTERM, lambda *_: client.end())
     try:
         client.misbehave(time.monotonic() + options.seconds)
     finally:
