@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ from edge.manifest import (
 from edge.policy.backends import Signature, open_backend
 from edge.policy.policy import Policy
 from export.graph_metadata import Said, read_graph
-from export.staging import flush
+from export.staging import flush, swap_in
 
 TARGET_HZ = 20.0
 PLANNER_IMAGE = 192
@@ -184,23 +183,11 @@ def verify(api: RobotApi, path: Path, robot: Path = SO101) -> tuple[Bundle, list
 
 
 def _replace(aside: Path, out: Path) -> None:
-    """Renames `aside` to `out`; what was there is kept until the new one stands."""
-    if not out.exists():
-        os.rename(aside, out)
-        return
-    if not (out / MANIFEST).is_file() and any(out.iterdir()):
+    if out.exists() and not (out / MANIFEST).is_file() and any(out.iterdir()):
         raise BundleError(
             f"{out} is not a bundle", expected="an old bundle, an empty or no directory", fix="use another --out"
         )
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-    os.rename(out, old / "was")
-    try:
-        os.rename(aside, out)
-    except OSError:
-        os.rename(old / "was", out)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    swap_in(aside, out)
 
 
 def _tensors(signature: Signature, said: Said) -> tuple[Tensor, ...]:

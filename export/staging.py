@@ -143,6 +143,26 @@ def write_whole(path: Path, text: str) -> None:
             aside.unlink(missing_ok=True)
 
 
+def swap_in(aside: Path, out: Path) -> None:
+    """Renames a directory to `out`; what was there is kept until the new one stands, and removed then.
+
+    Raises:
+        OSError: It cannot be renamed; what was there is there again.
+    """
+    if not out.exists():
+        os.rename(aside, out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+    os.rename(out, old / "was")
+    try:
+        os.rename(aside, out)
+    except OSError:
+        os.rename(old / "was", out)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _move(draft: Path, out: Path) -> None:
     """Moves a graph and its report; if one cannot be moved, the older report is put back."""
     note, older = out.with_suffix(".json"), draft.with_name(draft.name + ".older")

@@ -23,6 +23,7 @@ from edge.errors import EdgeError
 from edge.report.directory import report
 from edge.run_log import LOG, RunLog
 from firmware_bridge.emulators import HostFirmware, build_host_firmware
+from learning.arguments import check_least
 from learning.asked import read_task, scene_for
 from learning.cyclictest import Cyclictest
 from learning.intervals import wilson
@@ -111,9 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"busy machine keeps from their turn (default: {GRACE_MS}; 0: it is the machine's clock)",
     )
     arguments = parser.parse_args(argv)
-    for name, least in (("seed", 0), ("repeat", 1)):
-        if (value := getattr(arguments, name)) < least:
-            parser.error(f"--{name}: {least} or more, not {value}")
+    check_least(parser, arguments, seed=0, repeat=1)
     given = (("--bundle", arguments.bundle), ("--config", arguments.config))
     options = [word for name, value in given if value for word in (name, value)]
     try:

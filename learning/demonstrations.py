@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +23,8 @@ from edge.api import Call, Outcome
 from edge.errors import EdgeError
 from edge.policy.transforms import goal_vector
 from edge.tabletop import API
+from export.staging import swap_in
+from learning.arguments import check_least
 from learning.dataset import DatasetError, DatasetWriter, Episode, finish
 from learning.sim.hands import CLOSED, GRASP_REACH_M, OPEN, OracleHands
 from learning.sim.scene import Scene, reachable
@@ -217,20 +218,8 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _replace(aside: Path, out: Path) -> None:
-    """Renames `aside` to `out`; what was there is kept until the new one stands."""
     _check_replaceable(out)  # hours may have passed
-    if not out.exists():
-        aside.rename(out)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-    out.rename(old / "was")
-    try:
-        aside.rename(out)
-    except OSError:
-        (old / "was").rename(out)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    swap_in(aside, out)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -246,9 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: every core)")
     args = parser.parse_args(arguments)
-    for name, least in (("episodes", 1), ("seed", 0), ("workers", 1)):
-        if (value := getattr(args, name)) < least:
-            parser.error(f"--{name}: {least} or more, not {value}")
+    check_least(parser, args, episodes=1, seed=0, workers=1)
     try:
         kept = generate(args.out, episodes=args.episodes, seed=args.seed, workers=args.workers)
     except EdgeError as error:

@@ -34,6 +34,7 @@ from edge.api import Call, Transcript
 from edge.errors import EdgeError
 from edge.planner.planner import Budget
 from edge.tabletop import API
+from export.staging import write_whole
 from learning.intervals import wilson
 from learning.lockstep import LockStep, OracleArm, Pace, Plan, Result, Rig, run_flat
 from learning.sim.scene import Scene
@@ -191,11 +192,12 @@ def table(scores: list[Score], cells: list[str]) -> Table:
 
 
 def write(path: Path, scores: list[Score]) -> None:
-    """Every episode as JSON; written aside and renamed, so that what was there stays until more is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
-    os.replace(aside, path)
+    """Every episode as JSON; what was there stays until more is whole.
+
+    Raises:
+        ExportError: It cannot be written.
+    """
+    write_whole(path, json.dumps([asdict(score) for score in scores], indent=1) + "\n")
 
 
 def _all(score: Score) -> bool:

@@ -43,7 +43,6 @@ def distil(args: argparse.Namespace) -> Path:
         )
     torch.manual_seed(args.seed)
     found.network.to(args.device).requires_grad_(False)
-    origin = frames.digest(found)
     data = frames.build(found, args.data, args.out / "frames", args.device)
     rows = data.rows()
     teacher = UnetDenoiser(found.network)
@@ -63,7 +62,7 @@ def distil(args: argparse.Namespace) -> Path:
     name = f"{args.checkpoint.resolve()} {args.method}"
     made = train(
         student, loss, args.out / "training.pt", steps=args.steps, rate=rate, name=name, betas=betas, companion=pair,
-        made_from={"policy": origin, "seed": args.seed, "batch": args.batch},
+        made_from={"policy": data.policy, "seed": args.seed, "batch": args.batch},
     )  # fmt: skip
     assert isinstance(made, UnetDenoiser)
     out: Path = args.out / "student"

@@ -40,6 +40,7 @@ class Frames:
         history: Frames that the denoiser is told of at once.
         horizon: Actions in a sample. The first is that of the oldest frame told.
         dropped: Last frames of an episode that no sample is made for, as in LeRobot's training.
+        policy: Digest of the checkpoint that they are of.
     """
 
     known: NDArray[np.float32]
@@ -48,6 +49,7 @@ class Frames:
     history: int
     horizon: int
     dropped: int
+    policy: str
 
     def rows(self) -> NDArray[np.int64]:
         """Frames that there is a sample for."""
@@ -65,7 +67,7 @@ class Frames:
         return torch.from_numpy(known), torch.from_numpy(self.action[done])
 
 
-def digest(found: Checkpoint) -> str:
+def _digest(found: Checkpoint) -> str:
     """Of the weights, with the normalisation: what a checkpoint's frames and students follow from."""
     seen = hashlib.sha256(repr(found.normal).encode())
     for name, weight in sorted(found.network.state_dict().items()):
@@ -92,7 +94,7 @@ def build(found: Checkpoint, root: Path, out: Path, device: str = "cpu") -> Fram
     bounds = np.cumsum([0, *(int(row["length"]) for row in episodes)])
     out.mkdir(parents=True, exist_ok=True)
     journal = out / "frames.json"
-    plan = {"data": str(root.resolve()), "frames": int(bounds[-1]), "policy": digest(found)}
+    plan = {"data": str(root.resolve()), "frames": int(bounds[-1]), "policy": _digest(found)}
     state: dict[str, Any] = json.loads(journal.read_text()) if journal.exists() else {}
     if state.get("plan") != plan:
         state = {"plan": plan, "done": 0}
@@ -116,7 +118,7 @@ def build(found: Checkpoint, root: Path, out: Path, device: str = "cpu") -> Fram
             state["done"] = index + 1
             layout.write_json(journal, state)
     dropped = settings.horizon - settings.n_action_steps - settings.n_obs_steps + 1
-    return Frames(known, action, bounds, settings.n_obs_steps, settings.horizon, dropped)
+    return Frames(known, action, bounds, settings.n_obs_steps, settings.horizon, dropped, plan["policy"])
 
 
 def _read(found: Checkpoint, root: Path) -> tuple[float, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.errors import EdgeError
+from learning.arguments import check_least
 from learning.errors import CheckpointError
 from learning.planner.decide import Decider
 from learning.planner.evaluate import FAILURE, SPLITS, Result, cases, evaluate
@@ -57,10 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     measure.add_argument("--seed", type=int, default=0, help="of the scenes (default %(default)s)")
     chosen = parser.parse_args(arguments)
-    least = {"threads": 1, "seed": 0, "steps": 1, "batch": 1, "episodes": 1}
-    for name, value in vars(chosen).items():
-        if name in least and value is not None and value < least[name]:
-            parser.error(f"--{name}: {least[name]} or more, not {value}")
+    check_least(parser, chosen, threads=1, seed=0, steps=1, batch=1, episodes=1)
     if chosen.command == "train" and not (chosen.length > 0 and math.isfinite(chosen.length)):
         parser.error(f"--length: more than 0, not {chosen.length:g}")
     torch.set_num_threads(chosen.threads)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from edge.errors import EdgeError
+from learning.arguments import check_least
 from learning.dataset import build_cache
 from learning.policy import diffusion, distillation, students, vision
 from learning.policy.data import Demonstrations
@@ -44,7 +45,7 @@ def demonstrations(args: argparse.Namespace, *, flat: bool = False) -> Demonstra
 def dataset_of(args: argparse.Namespace) -> str:
     """Digest of the files that the cache was decoded from; the cache is there."""
     journal = json.loads((args.data.with_name(args.data.name + ".cache") / "cache.json").read_text())
-    return hashlib.sha256(json.dumps(journal["plan"], sort_keys=True).encode()).hexdigest()[:12]
+    return _digest(journal["plan"])
 
 
 def bank_of(args: argparse.Namespace) -> tuple[Bank, dict[str, Any]]:
@@ -54,8 +55,12 @@ def bank_of(args: argparse.Namespace) -> tuple[Bank, dict[str, Any]]:
     model, _ = vision.load(stage_one)
     data = demonstrations(args)
     origin = {"encoder": digest(stage_one), "dataset": dataset_of(args), "seed": args.seed, "views": _VIEWS}
-    key = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]
-    return build_bank(model, data, args.out / f"features-{key}", views=_VIEWS, seed=args.seed), origin
+    out = args.out / f"features-{_digest(origin)}"
+    return build_bank(model, data, out, views=_VIEWS, seed=args.seed), origin
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def train_stage_one(args: argparse.Namespace) -> None:
@@ -145,8 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
     args = parser.parse_args(arguments)
     args.steps = _DEFAULT_STEPS[args.what] if args.steps is None else args.steps
-    if args.steps < 1:
-        parser.error(f"--steps: 1 or more, not {args.steps}")
+    check_least(parser, args, steps=1)
     torch.set_num_threads(args.threads)
     if args.what == "student" and args.method in students.FROM_TEACHER and not (args.out / "teacher.pt").exists():
         parser.error(f"{args.out} has no teacher.pt for {args.method} to learn from: python -m learning.policy teacher")

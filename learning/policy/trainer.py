@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import os
 import time
@@ -16,6 +15,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from edge.manifest import sha256
 from learning.errors import CheckpointError
 
 _WARM_UP, _DECAY, _SAVE_EVERY_S = 200, 0.999, 120.0
@@ -57,7 +57,7 @@ def follow(twin: nn.Module, module: nn.Module, step: int) -> None:
 
 def digest(path: Path) -> str:
     """Of a checkpoint's content, as `made_from` keeps it."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return sha256(path)[:12]
 
 
 def check_complete(path: Path, how: str) -> None:

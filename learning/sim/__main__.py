@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from learning.arguments import check_least
 from learning.sim.serve import serve
 from learning.sim.spec import DeviceSpec
 from learning.tasks import KINDS, sample
@@ -31,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--spec", help="a file with a DeviceSpec in JSON instead of a random scene; - is standard input"
     )
     arguments = parser.parse_args(argv)
-    if arguments.seed < 0:
-        parser.error(f"--seed: 0 or more, not {arguments.seed}")
+    check_least(parser, arguments, seed=0)
     if arguments.spec is None:
         scene, task = sample(arguments.kind, np.random.default_rng(arguments.seed))
         serve(DeviceSpec(scene, task, arguments.camera_hz))
