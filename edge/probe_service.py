@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.errors import ServiceError
 from edge.probe_machine import Finding
 from edge.service.client import Client
-from edge.service.messages import Request
+from edge.service.messages import CLEAR, Request
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ def look(socket: Path) -> ServiceSeen:
         return ServiceSeen(Finding(level, "service", f"{problem.what}: {problem.got}", problem.fix))
     state, ages = str(told["state"]), dict(told["camera_age_ms"])
     if told["fault"]:
-        fix = "see that the arm is free and powered, then: edge clear"
-        return ServiceSeen(Finding("wrong", "service", f"fault: {told['fault'].splitlines()[0]}", fix), False, ages)
+        return ServiceSeen(Finding("wrong", "service", f"fault: {told['fault'].splitlines()[0]}", CLEAR), False, ages)
     text = f"{state}, up {told['up_s'] / 3600:.1f} h, {told['bundle']}, policy on {told['backend']}"
     return ServiceSeen(Finding("ok", "service", text), state != "idle", ages)

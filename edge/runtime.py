@@ -69,6 +69,7 @@ class Run:
         self._image_size = manifest.images.planner
         self._step_ns = (config.policy.replan_every or manifest.rates.replan_every) * manifest.rates.period_ns
         self._period_ns = manifest.rates.period_ns
+        self._last_answer_s = config.budgets.plan_s + LAST_ANSWER_S
         self._planned: Executive | None = None
         self._executive: Executive | Flat
         if machine.planner is None:
@@ -265,7 +266,7 @@ class Run:
             raise self._log.problem
 
     def _wait_for(self, threads: list[Worker], watch: Callable[[], None]) -> None:
-        end = time.monotonic() + self._config.budgets.plan_s + LAST_ANSWER_S
+        end = time.monotonic() + self._last_answer_s
         for thread in threads:
             while thread.is_alive() and time.monotonic() < end:
                 thread.join(0.1)
@@ -278,7 +279,7 @@ class Run:
             finally:  # the journal's disk may be what failed
                 self._write_events()
         finally:
-            check_ended(threads, self._config.budgets.plan_s + LAST_ANSWER_S, self._stop_reason)
+            check_ended(threads, self._last_answer_s, self._stop_reason)
 
     # --- all threads ------------------------------------------------------------------------------------------------
 

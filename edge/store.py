@@ -183,9 +183,10 @@ class BundleStore:
         Raises:
             BundleError: No bundle is in use.
         """
-        current, good = self.current().name, self._marks.named("good")
-        spent = current != good and good is not None and self._marks.starts(current) >= STARTS
-        return self._bundles / (good if spent and good is not None else current)
+        current, good = self.current(), self._marks.named("good")
+        if good is not None and good != current.name and self._marks.starts(current.name) >= STARTS:
+            return self._bundles / good
+        return current
 
     def begin_start(self) -> tuple[Path, str]:
         """The bundle to open now; counts the start of one on trial, and goes back if it had its chances.
@@ -197,16 +198,15 @@ class BundleStore:
             BundleError: No bundle is in use.
         """
         with _explained("cannot choose a bundle"), self._changing():
-            current, good = self.current().name, self._marks.named("good")
-            if current == good:
-                return self._bundles / current, ""
+            current, chosen = self.current().name, self.chosen()
             starts = self._marks.starts(current)
-            if good is not None and self.chosen().name == good:
-                self._switch(good)
-                told = f"{current} did not become ready in {starts} starts: back to {good}"
-                return self._bundles / good, told
+            if chosen.name != current:
+                self._switch(chosen.name)
+                return chosen, f"{current} did not become ready in {starts} starts: back to {chosen.name}"
+            if current == self._marks.named("good"):
+                return chosen, ""
             self._marks.count(current, starts + 1)
-            return self._bundles / current, f"{current} is on trial, start {starts + 1} of {STARTS}"
+            return chosen, f"{current} is on trial, start {starts + 1} of {STARTS}"
 
     def confirm(self) -> None:
         """The current bundle became ready."""

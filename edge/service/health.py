@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge.config import RunConfig
+from edge.runtime import POLICY_GONE_S
 
 
 class Phase(Enum):
@@ -59,7 +60,7 @@ class Limits:
     def of(cls, config: RunConfig) -> Limits:
         """As the configuration's budgets ask for."""
         plan_s, gone_s = config.budgets.plan_s, config.cameras.gone_s
-        policy_s = max(gone_s, plan_s + 10, plan_s * (1 + config.budgets.plan_attempts))  # 10: runtime.POLICY_GONE_S
+        policy_s = max(gone_s, plan_s + POLICY_GONE_S, plan_s * (1 + config.budgets.plan_attempts))
         return cls(running=plan_s + 10, camera=gone_s + 5, policy=policy_s + 5)
 
 

@@ -15,6 +15,8 @@ VERSION = 1
 LONGEST = 4096
 """Bytes of a request, its end of line included. Replies are not limited."""
 COMMANDS = ("task", "resume", "status", "stop", "clear")
+CLEAR = "see that the arm is free and powered, then: edge clear"
+"""What to do about a fault."""
 
 
 @dataclass(frozen=True)

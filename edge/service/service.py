@@ -28,7 +28,7 @@ from edge.retention import Retention
 from edge.run_log import Record
 from edge.runtime import Run
 from edge.service.health import Limits, Phase, Signs, unsound
-from edge.service.messages import Request
+from edge.service.messages import CLEAR, Request
 from edge.service.notify import Notifier
 from edge.service.server import CommandServer
 from edge.session import Outcome, run_task
@@ -81,8 +81,6 @@ class Service:
         self._lock = threading.RLock()
         self._phase = Phase.IDLE
         self._fault = ""
-        self._doing = 0
-        """Number of the task that is being done."""
         self._run: Run | None = None
         self._machine: Machine | None = None
         self._stop_reason = ""
@@ -128,7 +126,7 @@ class Service:
     # --- main thread ------------------------------------------------------------------------------------------------
 
     def _do(self, job: _Job) -> None:
-        outcome, problem, self._doing = None, "", job.number
+        outcome, problem = None, ""
         try:
             outcome = run_task(
                 self._config, job.task, self._api, began=time.monotonic(), resume=job.resume, display=self,
@@ -181,7 +179,7 @@ class Service:
         self._lines.record(record, status)
         line = line_of(record, status.began_ns)
         if line is not None:
-            self._server.publish({"line": line}, self._doing)
+            self._server.publish({"line": line}, self._accepted)  # of this task: while it runs no other is accepted
 
     def refresh(self, status: Status) -> None:
         """The main thread came round."""
@@ -216,7 +214,7 @@ class Service:
     def _accept(self, job: _Job, follow: bool) -> tuple[dict[str, Any], int]:
         with self._lock:
             if self._phase is Phase.FAULT:
-                fix = "see that the arm is free and powered, then: edge clear"
+                fix = CLEAR
                 raise ServiceError("a fault stopped the arm", expected="that it is cleared", got=self._fault, fix=fix)
             if self._phase is not Phase.IDLE:
                 fix = "wait for it (edge status --follow), or stop it: edge stop"
