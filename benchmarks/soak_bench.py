@@ -168,11 +168,8 @@ class ServiceBench:
     def _let_in(self, talk: Callable[[Client], _T]) -> _T:
         """Talks to the service; tries again, as a person would, while hostile clients fill all of its places."""
         while True:
-            with Client(self.socket) as client:
-                try:
-                    return talk(client)
-                except BusyError:
-                    pass
+            with contextlib.suppress(BusyError), Client(self.socket) as client:
+                return talk(client)
             time.sleep(0.05)
 
     def _clear(self) -> None:

@@ -28,6 +28,27 @@ Chunk line(std::int64_t start_ns, double from, double step) {
     return chunk;
 }
 
+// Steps a loop without pause, on a thread of its own, with an arm that is where it was commanded to be.
+class Stepper {
+public:
+    explicit Stepper(ControlLoop& loop)
+        : thread_([this, &loop] {
+              Joints measured{};
+              for (std::int64_t now = 0; !done_; now += kStep) {
+                  measured = loop.step(now, &measured).joints;
+              }
+          }) {}
+
+    void end() {
+        done_ = true;
+        thread_.join();
+    }
+
+private:
+    std::atomic<bool> done_{false};
+    std::thread thread_;
+};
+
 }  // namespace
 
 TEST_CASE("a hundred thousand steps, whatever they do, allocate nothing and touch no new page") {
@@ -76,13 +97,7 @@ TEST_CASE("a hundred thousand steps, whatever they do, allocate nothing and touc
 
 TEST_CASE("offers, holds and snapshots race with the steps") {
     ControlLoop loop(test::toy_arm(), {});
-    std::atomic<bool> done{false};
-    std::thread stepper([&] {
-        Joints measured{};
-        for (std::int64_t now = 0; !done; now += kStep) {
-            measured = loop.step(now, &measured).joints;
-        }
-    });
+    Stepper stepper(loop);
     loop.start();
     // Until enough of them met a step: on a busy machine the stepper may begin after the first 2000.
     for (int i = 0; i < 2000 || loop.published().counters.chunks_taken < 20; ++i) {
@@ -92,8 +107,7 @@ TEST_CASE("offers, holds and snapshots race with the steps") {
             loop.hold();
         }
     }
-    done = true;
-    stepper.join();
+    stepper.end();
     const Published seen = loop.published();
     CHECK(seen.counters.faults == 0);
     CHECK(seen.counters.chunks_taken >= 20);
@@ -175,13 +189,7 @@ TEST_CASE("clear takes back a start that still waits for feedback, and not one t
 
 TEST_CASE("no accepted chunk is lost when it comes right after a hold, wherever the step is") {
     ControlLoop loop(test::toy_arm(), {});
-    std::atomic<bool> done{false};
-    std::thread stepper([&] {
-        Joints measured{};
-        for (std::int64_t now = 0; !done; now += kStep) {
-            measured = loop.step(now, &measured).joints;
-        }
-    });
+    Stepper stepper(loop);
     loop.start();
     const auto seen = [&] {
         const Counters counters = loop.published().counters;
@@ -200,8 +208,7 @@ TEST_CASE("no accepted chunk is lost when it comes right after a hold, wherever 
         }
         lost += seen() == before ? 1 : 0;
     }
-    done = true;
-    stepper.join();
+    stepper.end();
     CHECK(loop.published().counters.chunks_taken > 0);
     CHECK(lost == 0);
 }
